@@ -1,0 +1,1246 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-3.0-only
+"""Ask a BitTorrent tracker over UDP: announce and scrape, answered in JSON.
+
+    udp_tracker_client.py announce udp://tracker.example.org:6969 INFO_HASH
+    udp_tracker_client.py scrape tracker.example.org:6969 INFO_HASH [INFO_HASH ...]
+
+This file needs nothing but python3 (3.6 or newer): copy it to a host and run it. It follows
+BEP 15 (the UDP tracker protocol), BEP 41 (its URL data extension) and BEP 52 (truncated
+version 2 info hashes).
+
+It reads from top to bottom: arguments and names, the wire format as pure functions, the
+exchange as an object that does no I/O, the sockets around it, the output, the command line.
+Regions between "carried region" lines stand word for word in the sibling scripts too;
+tools/sync_copies.py keeps them equal, so that every script remains a single file.
+"""
+# --- carried region: signals (home: udp_tracker_client.py) ---
+if __name__ == "__main__":
+    # Ctrl-C and SIGTERM end the script without a traceback, also while it still imports.
+    # _signal is what signal is made of, without the enums that take a while to build.
+    try:
+        import os
+        import _signal
+
+        _signal.signal(_signal.SIGINT, lambda number, frame: os._exit(130))
+        _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
+    except KeyboardInterrupt:
+        raise SystemExit(130)
+# --- end of carried region: signals ---
+
+import argparse
+import errno
+import os
+import re
+import selectors
+import socket
+import struct
+import sys
+import time
+from collections import namedtuple
+
+VERSION = "0.1.0"
+
+
+# --- carried region: output (home: udp_tracker_client.py) ---
+class Failure(Exception):
+    """Why a request has no answer: `kind` is a word for programs, the text is for people."""
+
+    def __init__(self, kind, message):
+        super().__init__(message)
+        self.kind = kind
+
+
+def escape(text: str) -> str:
+    """Returns text with control characters, direction marks and the like written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def to_json_text(value, pretty: bool) -> str:
+    """Returns value as ASCII JSON: indented by two spaces, or on one line without spaces."""
+    import json
+
+    if pretty:
+        text = json.dumps(value, indent=2)
+    else:
+        text = json.dumps(value, separators=(",", ":"))
+    # json leaves DEL as it is, the one control character within ASCII's upper end.
+    return text.replace("\x7f", "\\u007f")
+
+
+def write_stdout(text: str) -> None:
+    """Writes text to stdout at once; a reader that has gone away is not an error.
+
+    Raises Failure (output_failed) when it cannot be written, as on a full disk.
+    """
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
+
+
+def write_stderr(text: str) -> None:
+    """Writes a line to stderr; there is no place left to complain when that fails."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+    except OSError:
+        pass
+
+
+def write_record(name: str, **fields) -> None:
+    """Writes {name: fields} to stderr as one line of compact JSON."""
+    write_stderr(to_json_text({name: fields}, pretty=False))
+
+
+def warn_if_truncated(requested: int, returned: int) -> None:
+    """Writes a warning record when a scrape reply has fewer torrents than were asked for."""
+    if returned < requested:
+        write_record(
+            "warning",
+            kind="scrape_response_truncated",
+            requested=requested,
+            returned=returned,
+            message="the tracker answered for {} of {} torrents".format(returned, requested),
+        )
+
+
+def run(main) -> None:
+    """Runs main(arguments) as a command and ends the process with the exit code it returns."""
+    try:
+        code = main(sys.argv[1:])
+    except SystemExit as stop:
+        code = stop.code
+    except Failure as failure:
+        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+        code = 1
+    # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
+    # could not take would be tried again, with a traceback.
+    os._exit(code or 0)
+
+
+# --- end of carried region: output ---
+
+
+# --- carried region: arguments (home: udp_tracker_client.py) ---
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse, with one line for a usage error and no abbreviated options."""
+
+    def __init__(self, **settings):
+        super().__init__(formatter_class=self.narrow_formatter, allow_abbrev=False, **settings)
+
+    @staticmethod
+    def narrow_formatter(prog):
+        """argparse makes a formatter for each option; asking for the terminal's width is slow."""
+        return argparse.RawDescriptionHelpFormatter(prog, width=80)
+
+    def error(self, message):
+        write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
+        raise SystemExit(2)
+
+    def print_help(self, file=None):
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        write_stdout(self.format_help())
+
+
+DIGITS = frozenset("0123456789")
+HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
+NAME_CHARACTERS = HEX_DIGITS | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-_")
+SCHEME_CHARACTERS = NAME_CHARACTERS - {"_"} | {"+", "."}
+
+
+def is_hex(text: str, digits: int) -> bool:
+    return len(text) == digits and HEX_DIGITS.issuperset(text)
+
+
+def split_arguments(argv: list, valued: dict) -> tuple:
+    """Splits argv into options, each tied to its value, and positional arguments.
+
+    argparse would take `--key -4` for two options, and before 3.7 it cannot have options amid a
+    list of positional arguments. valued has the options that take a value, with their long
+    names: {"--output": "--output", "-o": "--output"}.
+    """
+    options, positionals, words = [], [], iter(argv)
+
+    def tie(name, value):
+        options.append(name if value is None else name + "=" + value)
+
+    for word in words:
+        if word == "--":
+            positionals.extend(words)
+        elif word == "-" or not word.startswith("-"):
+            positionals.append(word)
+        elif word in valued:
+            tie(valued[word], next(words, None))
+        elif word.startswith("--"):
+            options.append(word)
+        else:
+            for position, letter in enumerate(word[1:], 2):
+                name = valued.get("-" + letter)
+                if name:
+                    tie(name, word[position:] or next(words, None))
+                    break
+                options.append("-" + letter)
+    return options, positionals
+
+
+def whole_number(low: int, high: int):
+    """Returns an argparse type for whole numbers from low to high."""
+
+    def parse(text):
+        digits = text[1:] if text[:1] in ("+", "-") else text
+        # Checked before int() sees it, which takes the digits of every script and underscores.
+        if digits and DIGITS.issuperset(digits) and len(digits) < 30 and low <= int(text) <= high:
+            return int(text)
+        raise argparse.ArgumentTypeError(
+            "{!r} is not a whole number from {} to {}".format(text, low, high)
+        )
+
+    return parse
+
+
+def parse_seconds(text: str) -> float:
+    """An argparse type: a number of seconds above 0, at most a day."""
+    if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
+        if 0 < float(text) <= 86400:
+            return float(text)
+    raise argparse.ArgumentTypeError(
+        "{!r} is not a number of seconds above 0, at most 86400".format(text)
+    )
+
+
+def parse_peer_id(text: str) -> bytes:
+    """An argparse type: a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes."""
+    if is_hex(text, 40):
+        return bytes.fromhex(text)
+    if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
+        return text.encode("ascii")
+    raise argparse.ArgumentTypeError(
+        "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
+    )
+
+
+def parse_info_hash(text: str) -> bytes:
+    """An argparse type: an info hash or a magnet link, as the 20 bytes that trackers know.
+
+    40 hex digits or 32 base32 characters (BEP 9), or 64 hex digits of version 2, of which BEP 52
+    sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
+    """
+    if text[:8].lower() == "magnet:?":
+        topics = [
+            part[part.index("=") + 1 :].replace("%3A", ":").replace("%3a", ":")
+            for part in text[8:].split("&")
+            if re.match(r"xt(\.[0-9]+)?=", part)
+        ]
+        for prefix in ("urn:btih:", "urn:btmh:1220"):
+            for topic in topics:
+                if topic.lower().startswith(prefix):
+                    return parse_info_hash(topic[len(prefix) :])
+        raise argparse.ArgumentTypeError("the magnet link has no xt=urn:btih:INFO_HASH")
+    if is_hex(text, 40) or is_hex(text, 64):
+        return bytes.fromhex(text)[:20]
+    if re.match(r"[2-7A-Za-z]{32}\Z", text):
+        import base64
+
+        return base64.b32decode(text.upper())
+    raise argparse.ArgumentTypeError(
+        "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
+        "(version 2) or a magnet link are expected".format(text)
+    )
+
+
+def add_common_options(parser, timeout: int) -> None:
+    """Adds the options that every command has; timeout is the default, in seconds."""
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
+    parser.add_argument(
+        "--timeout",
+        type=parse_seconds,
+        default=timeout,
+        metavar="SECONDS",
+        help="total time allowed, name lookup and resends included (default {})".format(timeout),
+    )
+    families = parser.add_mutually_exclusive_group()
+    families.add_argument(
+        "-4",
+        "--ipv4",
+        dest="family",
+        action="store_const",
+        const=socket.AF_INET,
+        default=socket.AF_UNSPEC,
+        help="use IPv4 only",
+    )
+    families.add_argument(
+        "-6",
+        "--ipv6",
+        dest="family",
+        action="store_const",
+        const=socket.AF_INET6,
+        help="use IPv6 only",
+    )
+
+
+def add_format_option(parser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=["pretty", "json", "compact"],
+        default="pretty",
+        help="pretty (default; json is another name for it) or compact, on one line",
+    )
+
+
+# --- end of carried region: arguments ---
+
+
+# --- carried region: names (home: udp_tracker_client.py) ---
+# credentials, port and query are None where the URL has none; path and query are as given.
+Url = namedtuple("Url", "scheme credentials host port path query")
+
+
+def split_url(text: str) -> Url:
+    """Checks a URL and splits it; the host comes out in ASCII, an IPv6 one without brackets.
+
+    Raises ValueError, with what was wrong and what is expected.
+    """
+    # Checked before anything is parsed, so that no line end or space can forge a request.
+    if not text.isprintable() or " " in text or "\\" in text:
+        raise ValueError("a URL has no spaces, control characters or backslashes")
+    scheme, separator, rest = text.partition("://")
+    if not (separator and scheme[:1].isalpha() and SCHEME_CHARACTERS.issuperset(scheme)):
+        raise ValueError("no scheme; a URL like udp://host:port or http://host/ is expected")
+    authority = rest.split("/")[0].split("?")[0].split("#")[0]
+    credentials, at_sign, location = authority.rpartition("@")
+    if location.startswith("["):
+        host, bracket, port = location[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
+        port = port[1:]
+    else:
+        host, _, port = location.partition(":")
+        if ":" in port:
+            raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
+    if port and not (DIGITS.issuperset(port) and len(port) < 6 and 0 < int(port) < 65536):
+        raise ValueError("port {!r} is not a number from 1 to 65535".format(port))
+    path, question_mark, query = rest[len(authority) :].partition("#")[0].partition("?")
+    return Url(
+        scheme.lower(),
+        credentials if at_sign else None,
+        check_host(host, location.startswith("[")),
+        int(port) if port else None,
+        path,
+        query if question_mark else None,
+    )
+
+
+def check_host(host: str, bracketed: bool) -> str:
+    """Returns the host in ASCII: an IPv6 literal (its scope after a %) or an IDNA name.
+
+    Raises ValueError when it is neither.
+    """
+    if bracketed:
+        address, percent, scope = host.partition("%")
+        if scope.startswith("25") and len(scope) > 2:
+            scope = scope[2:]
+        if not literal_family(address) == socket.AF_INET6 or (
+            percent and not re.match(r"[A-Za-z0-9_.~-]+\Z", scope)
+        ):
+            raise ValueError("{!r} is not an IPv6 address".format(host))
+        return address + percent + scope
+    if host and max(host) > "\x7f":
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise ValueError("{!r} is not a host name".format(host))
+    labels = (host[:-1] if host.endswith(".") else host).split(".")
+    if len(host) > 254 or not all(
+        0 < len(label) < 64 and NAME_CHARACTERS.issuperset(label) for label in labels
+    ):
+        raise ValueError("{!r} is not a host name or an address".format(host))
+    return host
+
+
+def literal_family(host: str):
+    """Returns AF_INET or AF_INET6 for an address literal, None for a name."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.inet_pton(family, host.partition("%")[0])
+    except OSError:
+        return None
+    return family
+
+
+def check_family(host: str, family: int) -> None:
+    """Raises ValueError for an address literal that is not of the family asked for."""
+    if family and literal_family(host) not in (None, family):
+        wanted, option = ("IPv4", "-4") if family == socket.AF_INET else ("IPv6", "-6")
+        raise ValueError("{} is not an {} address, as {} asks for".format(host, wanted, option))
+
+
+def show_address(address: tuple) -> str:
+    """Returns a socket address as 198.51.100.7:6969 or [2001:db8::1]:6969."""
+    return ("[{}]:{}" if ":" in address[0] else "{}:{}").format(address[0], address[1])
+
+
+def look_up(host: str, port: int, family: int) -> list:
+    """Returns the addresses of a host, in the order the system would try them.
+
+    Each is a socket address: (IPv4 address, port) or (IPv6 address, port, flow, scope). This
+    blocks, for a name as long as the system's resolver takes. Raises Failure (resolve_failed).
+    """
+    literal = literal_family(host)
+    if literal == socket.AF_INET:
+        return [(host, port)]
+    try:
+        found = socket.getaddrinfo(
+            host, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST if literal else 0
+        )
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a name that can be looked up"
+        raise Failure("resolve_failed", "{}: {}".format(host, reason))
+    addresses = []
+    for _, _, _, _, address in found:
+        if address[0].lower().startswith("::ffff:") and "." in address[0]:
+            # An IPv4-mapped address is the IPv4 network in another notation.
+            address = (address[0][7:], port)
+        if address not in addresses:
+            addresses.append(address)
+    return addresses
+
+
+def look_up_within(host: str, port: int, family: int, deadline: float) -> list:
+    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
+
+    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout).
+    """
+    if literal_family(host):
+        return look_up(host, port, family)
+    import threading
+
+    outcome = []
+
+    def work():
+        try:
+            outcome.append(look_up(host, port, family))
+        except Failure as failure:
+            outcome.append(failure)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(max(0, deadline - time.monotonic()))
+    if not outcome:
+        raise Failure("timeout", "{}: the name lookup took too long".format(host))
+    if isinstance(outcome[0], Failure):
+        raise outcome[0]
+    return outcome[0]
+
+
+def network_failure(error: OSError) -> Failure:
+    """Returns the Failure that stands for what the network said to a socket."""
+    if isinstance(error, (ConnectionRefusedError, ConnectionResetError)):
+        return Failure("refused", "the connection was refused")
+    return Failure("unreachable", "unreachable: {}".format(error.strerror or error))
+
+
+def combined_failure(failures: list) -> Failure:
+    """Returns one Failure for [(address, Failure)], in the order in which they failed."""
+    kind = failures[-1][1].kind
+    if len(failures) == 1:
+        return Failure(kind, str(failures[0][1]))
+    parts = ["{}: {}".format(show_address(address), failure) for address, failure in failures]
+    return Failure(kind, "; ".join(parts))
+
+
+# --- end of carried region: names ---
+
+
+# --- carried region: udp (home: udp_tracker_client.py) ---
+# The wire format of BEP 15: pure functions, values in and bytes out, and back.
+PROTOCOL_ID = 0x41727101980
+CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
+ACTIONS = ("connect", "announce", "scrape", "error")
+EVENTS = {"none": 0, "completed": 1, "started": 2, "stopped": 3}
+HASHES_PER_SCRAPE = 74
+CONNECTION_LIFETIME = 60  # seconds in which a client may use a connection id
+
+# Numbers are signed, as on the wire; peers are socket addresses.
+AnnounceReply = namedtuple("AnnounceReply", "transaction_id interval leechers seeders peers")
+# stats is [(seeders, completed, leechers)].
+ScrapeReply = namedtuple("ScrapeReply", "transaction_id stats")
+ErrorReply = namedtuple("ErrorReply", "transaction_id message")
+
+
+class Connect:
+    """A connect request (BEP 15), which asks for the connection id of the others."""
+
+    action = CONNECT
+
+    @staticmethod
+    def encode(connection_id: int, transaction_id: int) -> bytes:
+        return struct.pack(">qii", PROTOCOL_ID, CONNECT, transaction_id)
+
+    @staticmethod
+    def parse(reply: bytes, ipv6: bool) -> int:
+        """Returns the connection id; raises ValueError for a reply that is too short."""
+        if len(reply) < 16:
+            raise ValueError("{} bytes, 16 are expected".format(len(reply)))
+        return struct.unpack_from(">q", reply, 8)[0]
+
+
+class Announce(
+    namedtuple(
+        "Announce",
+        "info_hash peer_id downloaded left uploaded event ip_address key peers_wanted port url_data",
+    )
+):
+    """An announce request (BEP 15); event is its number, ip_address and url_data are bytes."""
+
+    action = ANNOUNCE
+
+    def encode(self, connection_id: int, transaction_id: int) -> bytes:
+        fixed = struct.pack(
+            ">qii20s20sqqqi4siiH",
+            connection_id,
+            ANNOUNCE,
+            transaction_id,
+            self.info_hash,
+            self.peer_id,
+            self.downloaded,
+            self.left,
+            self.uploaded,
+            self.event,
+            self.ip_address,
+            self.key,
+            self.peers_wanted,
+            self.port,
+        )
+        return fixed + encode_url_data(self.url_data)
+
+    def parse(self, reply: bytes, ipv6: bool) -> AnnounceReply:
+        """Raises ValueError for a reply that is too short."""
+        if len(reply) < 20:
+            hint = ""
+            if len(reply) == 8:
+                hint = "; opentracker answers so when the torrent is not on its list"
+            raise ValueError("{} bytes, 20 are expected{}".format(len(reply), hint))
+        _, transaction_id, interval, leechers, seeders = struct.unpack_from(">iiiii", reply)
+        size, family = (18, socket.AF_INET6) if ipv6 else (6, socket.AF_INET)
+        # Trackers have been seen to cut a list short: the entries that are whole count.
+        peers = [
+            (
+                socket.inet_ntop(family, reply[start : start + size - 2]),
+                int.from_bytes(reply[start + size - 2 : start + size], "big"),
+            )
+            for start in range(20, len(reply) - size + 1, size)
+        ]
+        return AnnounceReply(transaction_id, interval, leechers, seeders, peers)
+
+
+class Scrape(namedtuple("Scrape", "info_hashes")):
+    """A scrape request (BEP 15) for at most 74 info hashes."""
+
+    action = SCRAPE
+
+    def encode(self, connection_id: int, transaction_id: int) -> bytes:
+        fixed = struct.pack(">qii", connection_id, SCRAPE, transaction_id)
+        return fixed + b"".join(self.info_hashes)
+
+    def parse(self, reply: bytes, ipv6: bool) -> ScrapeReply:
+        """Raises ValueError for a reply that ends within its first entry."""
+        if 8 < len(reply) < 20:
+            raise ValueError("{} bytes, 20 are expected".format(len(reply)))
+        _, transaction_id = struct.unpack_from(">ii", reply)
+        whole = (len(reply) - 8) // 12 * 12
+        return ScrapeReply(transaction_id, list(struct.iter_unpack(">iii", reply[8 : 8 + whole])))
+
+
+def encode_url_data(url_data: bytes) -> bytes:
+    """Returns the URL data options of BEP 41, each with 255 bytes at most."""
+    options = []
+    for start in range(0, len(url_data), 255):
+        part = url_data[start : start + 255]
+        options.append(bytes((2, len(part))) + part)
+    return b"".join(options)
+
+
+def url_data_of(path: str, query: str) -> bytes:
+    """Returns what BEP 41 sends of a URL: nothing where the path says nothing of its own."""
+    if not query and path in ("", "/", "/announce", "/scrape"):
+        return b""
+    text = path + "?" + query if query else path
+    return "".join(c if c < "\x7f" else percent_encode(c) for c in text).encode("ascii")
+
+
+def percent_encode(text: str) -> str:
+    return "".join("%{:02X}".format(byte) for byte in text.encode("utf-8"))
+
+
+def parse_reply(request, action: int, reply: bytes, ipv6: bool):
+    """Returns what the request makes of its reply, an ErrorReply or a Failure (invalid_response).
+
+    The transaction id was right, so a wrong action or shape is the tracker's own word.
+    """
+    if action == ERROR:
+        return parse_error(reply)
+    name = ACTIONS[request.action]
+    if action != request.action:
+        text = "the reply to {} has action {}, {} is expected".format(name, action, request.action)
+        return Failure("invalid_response", text)
+    try:
+        return request.parse(reply, ipv6)
+    except ValueError as error:
+        return Failure("invalid_response", "the reply to {} has {}".format(name, error))
+
+
+def parse_error(reply: bytes) -> ErrorReply:
+    """Parses the error reply of BEP 15; some trackers end the text with a NUL."""
+    _, transaction_id = struct.unpack_from(">ii", reply)
+    text = reply[8:].rstrip(b"\0")
+    try:
+        return ErrorReply(transaction_id, text.decode("utf-8"))
+    except UnicodeDecodeError:
+        return ErrorReply(transaction_id, text.decode("latin-1"))
+
+
+def new_transaction_id() -> int:
+    return int.from_bytes(os.urandom(4), "big", signed=True)
+
+
+class Pending:
+    """A request that is under way: what it is, and when it was and will be sent."""
+
+    __slots__ = ("request", "index", "first_sent", "sends", "next_send", "wait")
+
+    def __init__(self, request, index, now, wait):
+        self.request = request
+        self.index = index
+        self.first_sent = now
+        self.sends = 0
+        self.next_send = now
+        self.wait = wait
+
+
+class Exchange:
+    """The rules of BEP 15 with one address of a tracker, without I/O and without a clock.
+
+    The caller sends what due() returns, gives receive() every datagram that arrives, and calls
+    due() again at wake_at or after a receive(). Times are seconds of any one clock.
+
+    The strategy: one connect, whose connection id then carries all requests, up to eight at a
+    time. Every request, the connect too, is sent again after 1, 2, 4, 8 … units, where the unit
+    is a fifteenth of the time that was left when it was first sent, one second at most. So four
+    sends fit into any time that is left, and the fourth still has half of it to be answered.
+    A resend keeps its transaction id: a late reply to an earlier send counts, and the second of
+    two replies belongs to nobody any more. What carries an unknown transaction id is ignored.
+
+    replies has an entry for each request, in order: None while it is open, then an
+    AnnounceReply, ScrapeReply, ErrorReply or Failure (timeout, invalid_response, or what the
+    caller says with fail()). replied_at has the times at which they became known.
+    """
+
+    IN_FLIGHT = 8
+
+    __slots__ = (
+        "requests replies replied_at ipv6 deadline held connection_id connected_at reconnected"
+        " waiting pending wake_at"
+    ).split()
+
+    def __init__(self, requests, ipv6, now, deadline, held=False):
+        self.requests = requests
+        self.replies = [None] * len(requests)
+        self.replied_at = [None] * len(requests)
+        self.ipv6 = ipv6
+        self.deadline = deadline
+        self.held = held
+        self.reconnected = False
+        self.waiting = []
+        self.pending = {}
+        self.connected_at = None
+        self._connect(now)
+
+    @property
+    def finished(self) -> bool:
+        return None not in self.replies
+
+    def due(self, now: float) -> list:
+        """Returns the datagrams to send now and sets wake_at; at the deadline, ends in timeouts."""
+        if now >= self.deadline:
+            self._time_out(now)
+            return []
+        if self.connected_at is not None and now - self.connected_at >= CONNECTION_LIFETIME:
+            self._connect(now)
+        datagrams = []
+        wake_at = self.deadline
+        for transaction_id, pending in self.pending.items():
+            if pending.next_send <= now:
+                datagrams.append(pending.request.encode(self.connection_id, transaction_id))
+                pending.sends += 1
+                pending.next_send = now + pending.wait
+                pending.wait *= 2
+            if pending.next_send < wake_at:
+                wake_at = pending.next_send
+        self.wake_at = wake_at
+        return datagrams
+
+    def receive(self, datagram: bytes, now: float):
+        """Takes a datagram that arrived at now.
+
+        Returns the seconds since its request was first sent, None when it belongs to none.
+        """
+        if len(datagram) < 8:
+            return None
+        action, transaction_id = struct.unpack_from(">ii", datagram)
+        pending = self.pending.pop(transaction_id, None)
+        if pending is None:
+            return None
+        self.wake_at = now
+        reply = parse_reply(pending.request, action, datagram, self.ipv6)
+        if pending.index is not None:
+            if self._is_rejection(reply):
+                # The tracker has forgotten the connection id, or was started anew.
+                self.reconnected = True
+                self._connect(now)
+            else:
+                self._settle(pending.index, reply, now)
+        elif isinstance(reply, (Failure, ErrorReply)):
+            self.fail(reply, now)
+        else:
+            self.connection_id = reply
+            self.connected_at = now
+        self._fill(now)
+        return now - pending.first_sent
+
+    def release(self, now: float) -> None:
+        """Lets an exchange that was held at its connect go on to its requests."""
+        self.held = False
+        self._fill(now)
+
+    def fail(self, outcome, now: float) -> None:
+        """Ends every request that is still open with a Failure or an ErrorReply."""
+        for index, reply in enumerate(self.replies):
+            if reply is None:
+                self._settle(index, outcome, now)
+        self.pending.clear()
+        self.waiting = []
+
+    def farewell(self) -> bytes:
+        """Returns an announce with event stopped for the announce that was accepted, else b""."""
+        for request, reply in zip(self.requests, self.replies):
+            if isinstance(reply, AnnounceReply) and self.connection_id is not None:
+                stopped = request._replace(event=EVENTS["stopped"], peers_wanted=0)
+                return stopped.encode(self.connection_id, new_transaction_id())
+        return b""
+
+    def _connect(self, now):
+        """Starts over with a connect; all that is open waits for its connection id."""
+        self.connection_id = None
+        self.connected_at = None
+        self.waiting = [index for index, reply in enumerate(self.replies) if reply is None]
+        self.pending.clear()
+        self._start(Connect, None, now)
+
+    def _start(self, request, index, now):
+        transaction_id = new_transaction_id()
+        while transaction_id in self.pending:
+            transaction_id = new_transaction_id()
+        wait = min((self.deadline - now) / 15, 1)
+        self.pending[transaction_id] = Pending(request, index, now, wait)
+        self.wake_at = now
+
+    def _fill(self, now):
+        """Starts waiting requests while there is room in flight."""
+        if self.connected_at is None or self.held:
+            return
+        while self.waiting and len(self.pending) < self.IN_FLIGHT:
+            index = self.waiting.pop(0)
+            self._start(self.requests[index], index, now)
+
+    def _is_rejection(self, reply):
+        """Whether an error reply speaks of the connection id, for the first time."""
+        if self.reconnected or not isinstance(reply, ErrorReply):
+            return False
+        text = reply.message.lower()
+        return "connection" in text or "cookie" in text
+
+    def _settle(self, index, reply, now):
+        self.replies[index] = reply
+        self.replied_at[index] = now
+
+    def _time_out(self, now):
+        """Ends what is open, each request with the number of times that it was sent in vain."""
+        sends = {pending.index: pending.sends for pending in self.pending.values()}
+        for index, reply in enumerate(self.replies):
+            if reply is None:
+                under_way = index in sends
+                action = self.requests[index].action if under_way else CONNECT
+                times = sends.get(index if under_way else None, 0)
+                text = "no reply to {} (sent {} times)".format(ACTIONS[action], times)
+                self._settle(index, Failure("timeout", text), now)
+        self.pending.clear()
+
+
+class Conversation:
+    """A tracker asked over UDP at all of its addresses: the sockets around the exchanges.
+
+    The caller owns the selector and the clock: it calls advance(now) at wake_at, and
+    read(socket, now) for each socket of the conversation that the selector finds readable (the
+    selector's data is the conversation), until finished. Nothing here blocks.
+
+    The first address starts at once, the next a quarter of a second after it or as soon as it
+    fails (the way of RFC 8305), so that a dead address does not hide a live one. All may
+    connect; the first to get a connection id goes on alone while it does not fail.
+
+    At the end exchange is the one that the tracker answered, or else the last that failed (None
+    where no socket could be opened), address is its address, and failures has
+    [(address, Failure)] for those that were not answered, in the order in which they failed.
+    With farewell set, an announce that was accepted is followed by one with event stopped.
+    """
+
+    HEAD_START = 0.25
+    READS = 16  # datagrams taken from a socket at a time, so that a flood cannot hold the caller
+
+    __slots__ = (
+        "requests deadline selector trace farewell waiting head_start next_start exchanges"
+        " leader failures exchange address wake_at"
+    ).split()
+
+    def __init__(
+        self, addresses, requests, now, deadline, selector, trace=None, farewell=False
+    ):
+        self.requests = requests
+        self.deadline = deadline
+        self.selector = selector
+        self.trace = trace
+        self.farewell = farewell
+        self.waiting = list(addresses)
+        self.head_start = min(self.HEAD_START, (deadline - now) / (2 * len(addresses)))
+        self.next_start = now
+        self.exchanges = {}  # socket: (address, exchange), in the order in which they started
+        self.leader = None
+        self.failures = []
+        self.exchange = None
+        self.address = None
+        self.wake_at = now
+
+    @property
+    def finished(self) -> bool:
+        return not self.waiting and not self.exchanges
+
+    def advance(self, now: float) -> None:
+        """Opens the sockets and sends the datagrams that are due, and sets wake_at."""
+        while self.waiting and (now >= self.next_start or not self.exchanges):
+            self._open(self.waiting.pop(0), now)
+        for sock, (_, exchange) in list(self.exchanges.items()):
+            # An earlier exchange of this round may have ended the conversation.
+            if sock in self.exchanges and now >= exchange.wake_at:
+                self._send(sock, now)
+        self._set_wake_at()
+
+    def read(self, sock, now: float) -> None:
+        """Takes what has arrived at one of the sockets, and sends what follows from it."""
+        address, exchange = self.exchanges[sock]
+        try:
+            for _ in range(self.READS):
+                datagram = sock.recv(65536)
+                delay = exchange.receive(datagram, now)
+                if self.trace:
+                    self._trace_reply(address, datagram, delay)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            exchange.fail(network_failure(error), now)
+        if self.leader is None and exchange.connected_at is not None:
+            self._lead(exchange, now)
+        self._send(sock, now)
+        self._set_wake_at()
+
+    def end(self, failure: Failure, now: float) -> None:
+        """Ends the conversation before its time: what is open ends with the failure."""
+        self.waiting = []
+        for sock, (_, exchange) in list(self.exchanges.items()):
+            if sock in self.exchanges:
+                exchange.fail(failure, now)
+                self._finish(sock, now)
+
+    def _open(self, address, now):
+        """Starts an exchange with an address on a connected socket of its own.
+
+        Connected, since then the system drops what others send and tells of a closed port.
+        """
+        self.next_start = now + self.head_start
+        ipv6 = ":" in address[0]
+        sock = None
+        try:
+            sock = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
+            sock.setblocking(False)
+            sock.connect(address)
+            self.selector.register(sock, selectors.EVENT_READ, self)
+        except OSError as error:
+            if sock:
+                sock.close()
+            self.failures.append((address, network_failure(error)))
+            return
+        local_port = sock.getsockname()[1]
+        requests = [
+            request._replace(port=local_port) if getattr(request, "port", 1) is None else request
+            for request in self.requests
+        ]
+        exchange = Exchange(requests, ipv6, now, self.deadline, held=True)
+        self.exchanges[sock] = (address, exchange)
+
+    def _send(self, sock, now):
+        address, exchange = self.exchanges[sock]
+        try:
+            for datagram in exchange.due(now):
+                if self.trace:
+                    action = ACTIONS[datagram[11]]
+                    self.trace("{} <- {}".format(show_address(address), action))
+                sock.send(datagram)
+        except OSError as error:
+            # A full queue is one more way to lose a datagram: it will be sent again.
+            if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
+                exchange.fail(network_failure(error), now)
+        if exchange.finished:
+            self._finish(sock, now)
+
+    def _finish(self, sock, now):
+        """Closes an exchange that has ended; the first that the tracker answered ends them all."""
+        self.address, self.exchange = self.exchanges.pop(sock)
+        failures = [reply for reply in self.exchange.replies if isinstance(reply, Failure)]
+        if len(failures) < len(self.exchange.replies):
+            self._say_farewell(sock)
+            self.waiting = []
+            for other in self.exchanges:
+                self._close(other)
+            self.exchanges.clear()
+        else:
+            self.failures.append((self.address, failures[0]))
+            self.next_start = now
+            if self.leader is self.exchange:
+                self._promote(now)
+        self._close(sock)
+
+    def _lead(self, exchange, now):
+        self.leader = exchange
+        exchange.release(now)
+
+    def _promote(self, now):
+        """Lets the next exchange that has a connection id go on in place of one that failed."""
+        self.leader = None
+        for _, exchange in self.exchanges.values():
+            if exchange.connected_at is not None:
+                self._lead(exchange, now)
+                return
+
+    def _say_farewell(self, sock):
+        datagram = self.exchange.farewell() if self.farewell else b""
+        if datagram:
+            try:
+                sock.send(datagram)
+            except OSError:
+                # It is a courtesy: the tracker forgets the peer after its interval anyway.
+                pass
+
+    def _close(self, sock):
+        self.selector.unregister(sock)
+        sock.close()
+
+    def _set_wake_at(self):
+        times = [exchange.wake_at for _, exchange in self.exchanges.values()]
+        if self.waiting:
+            times.append(self.next_start)
+        self.wake_at = min(times, default=self.deadline)
+
+    def _trace_reply(self, address, datagram, delay):
+        text = "{} -> {} bytes".format(show_address(address), len(datagram))
+        if delay is None:
+            self.trace(text + ", not a reply to what was asked: ignored")
+        else:
+            self.trace("{} {:.1f} ms after its request".format(text, delay * 1000))
+
+
+# --- end of carried region: udp ---
+
+
+# The command's own I/O: the only place that blocks.
+def ask(url: Url, requests: list, timeout: float, family: int, trace=None) -> Conversation:
+    """Sends the requests to a tracker and waits for its replies.
+
+    timeout is in seconds and total: name lookup, all addresses and resends included. Returns the
+    finished conversation; raises Failure when no address answered.
+    """
+    deadline = time.monotonic() + timeout
+    addresses = look_up_within(url.host, url.port, family, deadline)
+    with selectors.DefaultSelector() as selector:
+        now = time.monotonic()
+        conversation = Conversation(addresses, requests, now, deadline, selector, trace)
+        conversation.advance(now)
+        while not conversation.finished:
+            ready = selector.select(max(0, conversation.wake_at - time.monotonic()))
+            now = time.monotonic()
+            for key, _ in ready:
+                # The reply on one socket may have closed the others.
+                if key.fileobj in conversation.exchanges:
+                    conversation.read(key.fileobj, now)
+            conversation.advance(now)
+    if len(conversation.failures) == len(addresses):
+        raise combined_failure(conversation.failures)
+    return conversation
+
+
+# The output: replies as the values that become JSON.
+def announce_to_json(reply: AnnounceReply, ipv6: bool) -> dict:
+    """Returns an announce reply as the command shows it."""
+    return {
+        "AnnounceIpv6" if ipv6 else "AnnounceIpv4": {
+            "transaction_id": reply.transaction_id,
+            "announce_interval": reply.interval,
+            "leechers": reply.leechers,
+            "seeders": reply.seeders,
+            "peers": [show_address(peer) for peer in reply.peers],
+        }
+    }
+
+
+def scrape_to_json(transaction_id: int, stats: list) -> dict:
+    """Returns [(seeders, completed, leechers)] as the command shows it."""
+    return {
+        "Scrape": {
+            "transaction_id": transaction_id,
+            "torrent_stats": [
+                {"seeders": seeders, "completed": completed, "leechers": leechers}
+                for seeders, completed, leechers in stats
+            ],
+        }
+    }
+
+
+def merge_scrapes(requests: list, replies: list) -> list:
+    """Joins the replies of a scrape that was sent in parts, up to the first that is short.
+
+    What follows a short reply could not be told apart from what it lacks. Raises the Failure of
+    a part that was not answered.
+    """
+    stats = []
+    for request, reply in zip(requests, replies):
+        if isinstance(reply, Failure):
+            raise reply
+        stats.extend(reply.stats)
+        if len(reply.stats) < len(request.info_hashes):
+            break
+    return stats
+
+
+# The command line.
+DESCRIPTION = "Ask a BitTorrent tracker over UDP (BEP 15) and print its answer as JSON."
+HASH = "9c38422213e30bff212b30c360d26f9a02136422"
+EXIT_CODES = """\
+exit codes:
+  0 the tracker answered, 1 it did not, 2 wrong usage (nothing was sent),
+  130 Ctrl-C, 143 SIGTERM
+"""
+HELP = """\
+commands:
+  announce TRACKER INFO_HASH                   join a swarm and get peers
+  scrape TRACKER INFO_HASH [INFO_HASH ...]     count seeders and leechers
+
+examples:
+  {{prog}} announce udp://tracker.example.org:6969 {hash}
+  {{prog}} scrape tracker.example.org:6969 {hash}
+  {{prog}} announce --help
+
+{exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
+ANNOUNCE_HELP = """\
+examples:
+  {{prog}} announce udp://tracker.example.org:6969 {hash}
+  {{prog}} announce '[2001:db8::1]:6969' {hash} --left 1 --peers-wanted 50
+  {{prog}} announce tracker.example.org:6969 {hash} --event stopped | jq .
+
+An announce enters the caller into the swarm; --event stopped takes it out again.
+
+{exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
+SCRAPE_HELP = """\
+examples:
+  {{prog}} scrape udp://tracker.example.org:6969 {hash}
+  {{prog}} scrape tracker.example.org:6969 {hash} | jq .Scrape.torrent_stats[0].seeders
+
+More than 74 info hashes are sent as several requests and their replies joined.
+
+{exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
+VALUED_OPTIONS = {
+    name: name
+    for name in (
+        "--timeout --format --event --uploaded --downloaded --left --port --ip-address --peer-id"
+        " --key --peers-wanted"
+    ).split()
+}
+
+
+def parse_tracker(text: str) -> Url:
+    """An argparse type: udp://host:port[/path][?query] or host:port."""
+    try:
+        url = split_url(text if "://" in text else "udp://" + text)
+        if url.scheme != "udp":
+            raise ValueError("scheme {!r} is not udp".format(url.scheme))
+        if url.port is None:
+            raise ValueError("the port is missing; udp://host:port is expected")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("{!r}: {}".format(text, error))
+    return url
+
+
+def parse_ipv4(text: str) -> bytes:
+    """An argparse type: an IPv4 address, as 4 bytes."""
+    try:
+        return socket.inet_pton(socket.AF_INET, text)
+    except OSError:
+        raise argparse.ArgumentTypeError("{!r} is not an IPv4 address".format(text))
+
+
+def add_announce_options(parser) -> None:
+    count, signed = whole_number(0, 2 ** 63 - 1), whole_number(-(2 ** 31), 2 ** 31 - 1)
+    parser.add_argument("info_hash", metavar="INFO_HASH", type=parse_info_hash)
+    add = parser.add_argument
+    add("--event", choices=list(EVENTS), default="started", help="default started")
+    add("--uploaded", type=count, default=0, metavar="BYTES", help="default 0")
+    add("--downloaded", type=count, default=0, metavar="BYTES", help="default 0")
+    add("--left", type=count, default=0, metavar="BYTES", help="default 0, a seeder")
+    add("--port", type=whole_number(1, 65535), help="default the local port of the socket")
+    add("--ip-address", type=parse_ipv4, default=bytes(4), metavar="IPV4", help="default 0.0.0.0")
+    add(
+        "--peer-id",
+        type=parse_peer_id,
+        default=b"-qB00000000000000001",
+        help="20 ASCII characters or 40 hex digits (default -qB00000000000000001)",
+    )
+    add("--key", type=signed, default=0, help="signed 32-bit number (default 0)")
+    add(
+        "--peers-wanted",
+        type=signed,
+        default=1,
+        metavar="N",
+        help="default 1; -1 leaves it to the tracker",
+    )
+
+
+def add_scrape_options(parser) -> None:
+    parser.add_argument("info_hash", metavar="INFO_HASH", nargs="+", type=parse_info_hash)
+
+
+COMMANDS = {
+    "announce": (
+        add_announce_options,
+        "%(prog)s announce TRACKER INFO_HASH [options]",
+        ANNOUNCE_HELP,
+    ),
+    "scrape": (
+        add_scrape_options,
+        "%(prog)s scrape TRACKER INFO_HASH [INFO_HASH ...] [options]",
+        SCRAPE_HELP,
+    ),
+}
+
+
+def parse_arguments(argv: list, prog: str) -> tuple:
+    """Returns (command, argparse namespace); only the parser that is needed is built."""
+    options, positionals = split_arguments(argv, VALUED_OPTIONS)
+    if "--version" in options:
+        write_stdout("{} {}\n".format(prog, VERSION))
+        raise SystemExit(0)
+    command = positionals[0] if positionals else None
+    if command not in COMMANDS:
+        parser = ArgumentParser(
+            prog=prog,
+            usage="%(prog)s announce|scrape TRACKER INFO_HASH [options]",
+            description=DESCRIPTION,
+            epilog=HELP.format(prog=prog),
+        )
+        add_common_options(parser, timeout=5)
+        if command is None and {"-h", "--help"} & set(options):
+            parser.print_help()
+            raise SystemExit(0)
+        found = "no command" if command is None else "command {!r}".format(command)
+        parser.error("{}; announce or scrape is expected".format(found))
+    add_options, usage, examples = COMMANDS[command]
+    parser = ArgumentParser(
+        prog=prog, usage=usage, description=DESCRIPTION, epilog=examples.format(prog=prog)
+    )
+    parser.add_argument(
+        "tracker", metavar="TRACKER", help="udp://host:port[/path][?query] or host:port"
+    )
+    add_options(parser)
+    add_format_option(parser)
+    add_common_options(parser, timeout=5)
+    arguments = parser.parse_args(options + ["--"] + positionals[1:])
+    try:
+        arguments.url = parse_tracker(arguments.tracker)
+        check_family(arguments.url.host, arguments.family)
+    except (argparse.ArgumentTypeError, ValueError) as error:
+        parser.error("argument TRACKER: {}".format(error))
+    return command, arguments
+
+
+def build_requests(command: str, arguments) -> list:
+    """Returns the requests that the arguments ask for."""
+    if command == "scrape":
+        hashes = arguments.info_hash
+        return [
+            Scrape(hashes[start : start + HASHES_PER_SCRAPE])
+            for start in range(0, len(hashes), HASHES_PER_SCRAPE)
+        ]
+    return [
+        Announce(
+            info_hash=arguments.info_hash,
+            peer_id=arguments.peer_id,
+            downloaded=arguments.downloaded,
+            left=arguments.left,
+            uploaded=arguments.uploaded,
+            event=EVENTS[arguments.event],
+            ip_address=arguments.ip_address,
+            key=arguments.key,
+            peers_wanted=arguments.peers_wanted,
+            port=arguments.port,
+            url_data=url_data_of(arguments.url.path, arguments.url.query),
+        )
+    ]
+
+
+def main(argv: list, prog: str = "udp_tracker_client.py") -> int:
+    """Runs the command with the arguments after its name; returns the exit code."""
+    command, arguments = parse_arguments(argv, prog)
+    requests = build_requests(command, arguments)
+    pretty = arguments.format != "compact"
+    trace = (lambda text: write_stderr(escape(text))) if arguments.verbose else None
+    try:
+        conversation = ask(arguments.url, requests, arguments.timeout, arguments.family, trace)
+        replies = conversation.exchange.replies
+        for reply in replies:
+            if isinstance(reply, ErrorReply):
+                write_stdout(to_json_text({"Error": dict(reply._asdict())}, pretty) + "\n")
+                return 1
+        if command == "announce":
+            result = announce_to_json(replies[0], conversation.exchange.ipv6)
+        else:
+            stats = merge_scrapes(requests, replies)
+            result = scrape_to_json(replies[0].transaction_id, stats)
+            warn_if_truncated(len(arguments.info_hash), len(stats))
+    except Failure as failure:
+        write_record(
+            "error", kind=failure.kind, source=arguments.tracker, message=str(failure)
+        )
+        return 1
+    write_stdout(to_json_text(result, pretty) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
