@@ -103,18 +103,6 @@ def write_record(name: str, **fields) -> None:
     write_stderr(to_json_text({name: fields}, pretty=False))
 
 
-def warn_if_truncated(requested: int, returned: int) -> None:
-    """Writes a warning record when a scrape reply has fewer torrents than were asked for."""
-    if returned < requested:
-        write_record(
-            "warning",
-            kind="scrape_response_truncated",
-            requested=requested,
-            returned=returned,
-            message="the tracker answered for {} of {} torrents".format(returned, requested),
-        )
-
-
 def run(main) -> None:
     """Runs main(arguments) as a command and ends the process with the exit code it returns."""
     try:
@@ -299,6 +287,38 @@ def add_format_option(parser) -> None:
     )
 
 
+def show_version(options: list, prog: str) -> None:
+    """Ends the command with its version where --version is among the options."""
+    if "--version" in options:
+        write_stdout("{} {}\n".format(prog, VERSION))
+        raise SystemExit(0)
+
+
+def refuse_command(command, options, prog, usage, description, examples) -> None:
+    """Ends with the help that is asked for without a command, else with a usage error."""
+    parser = ArgumentParser(
+        prog=prog, usage=usage, description=description, epilog=examples.format(prog=prog)
+    )
+    add_common_options(parser, timeout=5)
+    if command is None and {"-h", "--help"} & set(options):
+        parser.print_help()
+        raise SystemExit(0)
+    found = "no command" if command is None else "command {!r}".format(command)
+    parser.error("{}; announce or scrape is expected".format(found))
+
+
+def warn_if_truncated(requested: int, returned: int) -> None:
+    """Writes a warning record when a scrape reply has fewer torrents than were asked for."""
+    if returned < requested:
+        write_record(
+            "warning",
+            kind="scrape_response_truncated",
+            requested=requested,
+            returned=returned,
+            message="the tracker answered for {} of {} torrents".format(returned, requested),
+        )
+
+
 # --- end of carried region: arguments ---
 
 
@@ -460,6 +480,15 @@ def combined_failure(failures: list) -> Failure:
     return Failure(kind, "; ".join(parts))
 
 
+def encode_path(path: str, query: str) -> str:
+    """Returns path and query (None or "" for none) of a URL in ASCII, the rest as %XX of UTF-8."""
+    text = path + "?" + query if query else path
+    return "".join(
+        c if c < "\x7f" else "".join("%{:02X}".format(byte) for byte in c.encode("utf-8", "replace"))
+        for c in text
+    )
+
+
 # --- end of carried region: names ---
 
 
@@ -576,12 +605,7 @@ def url_data_of(path: str, query: str) -> bytes:
     """Returns what BEP 41 sends of a URL: nothing where the path says nothing of its own."""
     if not query and path in ("", "/", "/announce", "/scrape"):
         return b""
-    text = path + "?" + query if query else path
-    return "".join(c if c < "\x7f" else percent_encode(c) for c in text).encode("ascii")
-
-
-def percent_encode(text: str) -> str:
-    return "".join("%{:02X}".format(byte) for byte in text.encode("utf-8"))
+    return encode_path(path, query).encode("ascii")
 
 
 def parse_reply(request, action: int, reply: bytes, ipv6: bool):
@@ -644,7 +668,8 @@ class Exchange:
 
     replies has an entry for each request, in order: None while it is open, then an
     AnnounceReply, ScrapeReply, ErrorReply or Failure (timeout, invalid_response, or what the
-    caller says with fail()). replied_at has the times at which they became known.
+    caller says with fail()). replied_at has the times at which they became known, connected_at
+    that of the latest connection id, None while there was none.
     """
 
     IN_FLIGHT = 8
@@ -676,7 +701,7 @@ class Exchange:
         if now >= self.deadline:
             self._time_out(now)
             return []
-        if self.connected_at is not None and now - self.connected_at >= CONNECTION_LIFETIME:
+        if self.connection_id is not None and now - self.connected_at >= CONNECTION_LIFETIME:
             self._connect(now)
         datagrams = []
         wake_at = self.deadline
@@ -743,7 +768,6 @@ class Exchange:
     def _connect(self, now):
         """Starts over with a connect; all that is open waits for its connection id."""
         self.connection_id = None
-        self.connected_at = None
         self.waiting = [index for index, reply in enumerate(self.replies) if reply is None]
         self.pending.clear()
         self._start(Connect, None, now)
@@ -758,7 +782,7 @@ class Exchange:
 
     def _fill(self, now):
         """Starts waiting requests while there is room in flight."""
-        if self.connected_at is None or self.held:
+        if self.connection_id is None or self.held:
             return
         while self.waiting and len(self.pending) < self.IN_FLIGHT:
             index = self.waiting.pop(0)
@@ -858,7 +882,7 @@ class Conversation:
             pass
         except OSError as error:
             exchange.fail(network_failure(error), now)
-        if self.leader is None and exchange.connected_at is not None:
+        if self.leader is None and exchange.connection_id is not None:
             self._lead(exchange, now)
         self._send(sock, now)
         self._set_wake_at()
@@ -889,11 +913,9 @@ class Conversation:
                 sock.close()
             self.failures.append((address, network_failure(error)))
             return
-        local_port = sock.getsockname()[1]
-        requests = [
-            request._replace(port=local_port) if getattr(request, "port", 1) is None else request
-            for request in self.requests
-        ]
+        requests = self.requests
+        if requests[0].action == ANNOUNCE and requests[0].port is None:
+            requests = [requests[0]._replace(port=sock.getsockname()[1])]
         exchange = Exchange(requests, ipv6, now, self.deadline, held=True)
         self.exchanges[sock] = (address, exchange)
 
@@ -937,7 +959,7 @@ class Conversation:
         """Lets the next exchange that has a connection id go on in place of one that failed."""
         self.leader = None
         for _, exchange in self.exchanges.values():
-            if exchange.connected_at is not None:
+            if exchange.connection_id is not None:
                 self._lead(exchange, now)
                 return
 
@@ -1153,23 +1175,11 @@ COMMANDS = {
 def parse_arguments(argv: list, prog: str) -> tuple:
     """Returns (command, argparse namespace); only the parser that is needed is built."""
     options, positionals = split_arguments(argv, VALUED_OPTIONS)
-    if "--version" in options:
-        write_stdout("{} {}\n".format(prog, VERSION))
-        raise SystemExit(0)
+    show_version(options, prog)
     command = positionals[0] if positionals else None
     if command not in COMMANDS:
-        parser = ArgumentParser(
-            prog=prog,
-            usage="%(prog)s announce|scrape TRACKER INFO_HASH [options]",
-            description=DESCRIPTION,
-            epilog=HELP.format(prog=prog),
-        )
-        add_common_options(parser, timeout=5)
-        if command is None and {"-h", "--help"} & set(options):
-            parser.print_help()
-            raise SystemExit(0)
-        found = "no command" if command is None else "command {!r}".format(command)
-        parser.error("{}; announce or scrape is expected".format(found))
+        usage = "%(prog)s announce|scrape TRACKER INFO_HASH [options]"
+        refuse_command(command, options, prog, usage, DESCRIPTION, HELP)
     add_options, usage, examples = COMMANDS[command]
     parser = ArgumentParser(
         prog=prog, usage=usage, description=DESCRIPTION, epilog=examples.format(prog=prog)

@@ -1,0 +1,378 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-3.0-only
+"""Read and write bencode, the format of .torrent files and of trackers' replies (BEP 3).
+
+    bencode.decode(b"d8:intervali1800ee")      # {b"interval": 1800}
+    bencode.encode({b"interval": 1800})        # b"d8:intervali1800ee"
+
+    bencode.py FILE                            # as a command: shows a file as JSON
+
+This file needs nothing but python3 (3.6 or newer). decode() is strict where laxness would hide
+damage, and lenient where real trackers are sloppy: keys may be unsorted or repeated. Both ways
+work with one loop and a stack of their own, so that no depth can exhaust Python's.
+
+It reads from top to bottom: the error, decoding, encoding, the output as JSON, the command line.
+"""
+import sys
+
+VERSION = "0.1.0"
+
+# BEP 3 sets no limits; these are far beyond what any tracker or .torrent file needs.
+MAX_LEVELS = 256  # of lists and dictionaries inside each other
+MAX_DIGITS = 64  # of an integer
+INTEGER_LIMIT = 10**MAX_DIGITS
+TOO_DEEP = "too deep: expected at most {} levels of lists and dictionaries".format(MAX_LEVELS)
+TOO_LONG = "integer too long: expected at most {} digits".format(MAX_DIGITS)
+EXCERPT_SIZE = 24  # bytes of the data in an error message
+
+
+class BencodeError(ValueError):
+    """Data that is not bencode, or a value beyond the limits; the message says what is wrong.
+
+    offset counts bytes from 0 and is where the faulty element begins: the string, integer, list
+    or dictionary, or the byte that begins none. Where the data ends too early between elements
+    it is the length of the data. It is None when encode() raised the error.
+    """
+
+    def __init__(self, message: str, offset: "int | None" = None):
+        super().__init__(message if offset is None else "{} at offset {}".format(message, offset))
+        self.offset = offset
+
+
+# --- decoding ---
+
+
+def decode(data: bytes, strict: bool = False) -> "int | bytes | list | dict":
+    """Returns the value that data stands for: int, bytes, list, or dict with bytes as keys.
+
+    The keys of a dict are in the order of data; of a repeated key the last value stands. With
+    strict, keys have to be sorted and unique, as BEP 3 demands.
+
+    Raises BencodeError for anything that is not exactly one bencoded value, and beyond
+    MAX_LEVELS and MAX_DIGITS; TypeError unless data is bytes, bytearray or memoryview.
+    """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError("can decode bytes, bytearray and memoryview, not " + type(data).__name__)
+    data = bytes(data)
+    size = len(data)
+
+    # The loop is made for speed: it compares with local variables, and it calls the functions
+    # below for rare elements only. That is why the lines that read a string stand here twice,
+    # for keys and for values. Most strings have a length of one or two digits, and most numbers
+    # in a scrape are of one digit.
+    INTEGER, LIST, DICTIONARY, END, COLON, ZERO, NINE = b"ilde:09"
+    longest_integer = MAX_DIGITS + len("ie")
+
+    stack = []  # what encloses the container: (its container, key, in_dictionary) each
+    container = None  # the list or dictionary that is being filled
+    in_dictionary = False
+    key = None  # the latest key of the dictionary
+    position = 0  # of the element that is being read: it only moves on at the element's end
+    try:
+        while True:
+            byte = data[position]
+            if byte == END:
+                if not stack:
+                    raise unexpected(data, position, "a value")
+                value = container
+                container, key, in_dictionary = stack.pop()
+                position += 1
+            else:
+                if in_dictionary:
+                    if not ZERO <= byte <= NINE:
+                        raise unexpected(data, position, "a string as key, or e")
+                    length = byte - ZERO
+                    start = position + 2
+                    byte = data[position + 1]
+                    if byte != COLON:
+                        if data[start] == COLON and ZERO <= byte <= NINE and length:
+                            length = length * 10 + byte - ZERO
+                            start += 1
+                        else:
+                            length, start = read_length(data, position)
+                    end = start + length
+                    if end > size:
+                        raise cut_off_error(length, size - start, position)
+                    previous = key
+                    key = data[start:end]
+                    if strict and previous is not None and key <= previous:
+                        raise order_error(previous, key, position)
+                    position = end
+                    byte = data[position]
+
+                if byte == INTEGER:
+                    if data[position + 2] == END and ZERO <= data[position + 1] <= NINE:
+                        value = data[position + 1] - ZERO
+                        position += 3
+                    else:
+                        text = data[position + 1 : position + longest_integer]
+                        digits, mark, _ = text.partition(b"e")
+                        if mark and digits.isdigit() and digits[0] != ZERO:
+                            value = int(digits)
+                            position += len(digits) + 2
+                        else:
+                            value, position = read_integer(data, position)
+                elif ZERO <= byte <= NINE:
+                    length = byte - ZERO
+                    start = position + 2
+                    byte = data[position + 1]
+                    if byte != COLON:
+                        if data[start] == COLON and ZERO <= byte <= NINE and length:
+                            length = length * 10 + byte - ZERO
+                            start += 1
+                        else:
+                            length, start = read_length(data, position)
+                    end = start + length
+                    if end > size:
+                        raise cut_off_error(length, size - start, position)
+                    value = data[start:end]
+                    position = end
+                elif byte == LIST or byte == DICTIONARY:
+                    if len(stack) == MAX_LEVELS:
+                        raise BencodeError(TOO_DEEP, position)
+                    stack.append((container, key, in_dictionary))
+                    in_dictionary = byte == DICTIONARY
+                    container = {} if in_dictionary else []
+                    key = None
+                    position += 1
+                    continue
+                else:
+                    raise unexpected(data, position, "a value")
+
+            if in_dictionary:
+                container[key] = value
+            elif stack:
+                container.append(value)
+            elif position == size:
+                return value
+            else:
+                raise unexpected(data, position, "the end")
+    except IndexError:
+        pass  # The next byte was asked for, and there is none.
+    raise end_error(data, position, bool(stack))
+
+
+def read_integer(data: bytes, position: int) -> tuple:
+    """Returns the integer that begins at position, and the position after it.
+
+    Raises BencodeError if it is malformed: decode() comes here with all but plain digits.
+    """
+    text, mark, _ = data[position + 1 : position + MAX_DIGITS + len("i-e")].partition(b"e")
+    digits = text[1:] if text.startswith(b"-") else text
+    if digits.isdigit() and len(digits) > MAX_DIGITS:
+        raise BencodeError(TOO_LONG, position)
+    if digits.isdigit() and mark and (not digits.startswith(b"0") or text == b"0"):
+        return int(text), position + len(text) + len("ie")
+    message = "malformed integer: expected i, digits without a leading zero or -0, and e, found {}"
+    raise BencodeError(message.format(excerpt(b"i" + text + mark)), position)
+
+
+def read_length(data: bytes, position: int) -> tuple:
+    """Returns the length of the string that begins at position, and where its bytes begin.
+
+    Raises BencodeError if it is malformed: decode() comes here with all but one or two digits.
+    """
+    text, colon, _ = data[position : position + EXCERPT_SIZE].partition(b":")
+    if colon and text.isdigit() and (not text.startswith(b"0") or text == b"0"):
+        return int(text), position + len(text) + len(":")
+    message = "malformed string: expected its length without a leading zero, and :, found {}"
+    raise BencodeError(message.format(excerpt(text + colon)), position)
+
+
+def cut_off_error(length: int, left: int, position: int) -> BencodeError:
+    """Returns the error for a string of which only some bytes are left in the data."""
+    message = "the data ends inside a string: expected {} bytes, found {}"
+    return BencodeError(message.format(length, left), position)
+
+
+def end_error(data: bytes, position: int, inside: bool) -> BencodeError:
+    """Returns what is missing where the data ends inside or before the element at position."""
+    if position < len(data):
+        message = "the data ends inside an element: expected an integer or a string, found {}"
+        return BencodeError(message.format(excerpt(data, position)), position)
+    expected = "another element or e" if inside else "a value"
+    return BencodeError("the data ends too early: expected {}".format(expected), position)
+
+
+def unexpected(data: bytes, position: int, expected: str) -> BencodeError:
+    """Returns the error for a byte that begins nothing that may stand at position."""
+    found = excerpt(data[position : position + 1])
+    return BencodeError("expected {}, found {}".format(expected, found), position)
+
+
+def order_error(previous: bytes, key: bytes, position: int) -> BencodeError:
+    """Returns the error for a key that strict decoding does not take after the previous one."""
+    message = "repeated key: expected each key once, found {} again"
+    if key != previous:
+        message = "unsorted keys: expected them in the order of their bytes, found {} after {}"
+    return BencodeError(message.format(excerpt(key), excerpt(previous)), position)
+
+
+def excerpt(data: bytes, start: int = 0) -> str:
+    """Returns the bytes from start on, but not more than a few, as quoted printable ASCII."""
+    end = start + EXCERPT_SIZE
+    return repr(data[start:end])[1:] + ("..." if len(data) > end else "")
+
+
+# --- encoding ---
+
+
+def encode(value: "int | bytes | list | dict") -> bytes:
+    """Returns value as bencode: the only one there is, with the keys of each dict sorted.
+
+    value is an int, bytes (bytearray, memoryview), a list, or a dict with bytes as keys.
+
+    Raises TypeError for anything else, str, bool and None too, also inside value and as a key;
+    BencodeError beyond MAX_LEVELS, which a list that holds itself is, and MAX_DIGITS.
+    """
+    parts = []
+    stack = []  # what is left of the lists and dictionaries around the one being written
+    remaining = iter([value])
+    while True:
+        for item in remaining:
+            if isinstance(item, bytes):
+                parts.append(b"%d:" % len(item))
+                parts.append(item)
+            elif isinstance(item, int) and not isinstance(item, bool):
+                if not -INTEGER_LIMIT < item < INTEGER_LIMIT:
+                    raise BencodeError(TOO_LONG)
+                parts.append(b"i%de" % item)
+            elif isinstance(item, (list, dict)):
+                if len(stack) == MAX_LEVELS:
+                    raise BencodeError(TOO_DEEP)
+                stack.append(remaining)
+                if isinstance(item, list):
+                    parts.append(b"l")
+                    remaining = iter(item)
+                else:
+                    parts.append(b"d")
+                    remaining = iter(keys_and_values(item))
+                break
+            elif isinstance(item, (bytearray, memoryview)):
+                item = bytes(item)
+                parts.append(b"%d:%b" % (len(item), item))
+            else:
+                raise TypeError(
+                    "can encode int, bytes, list and dict, not " + type(item).__name__
+                )
+        else:
+            if not stack:
+                return b"".join(parts)
+            parts.append(b"e")
+            remaining = stack.pop()
+
+
+def keys_and_values(dictionary: dict) -> list:
+    """Returns [key, value, key, value, ...] in the order of the keys."""
+    parts = []
+    for key in dictionary:
+        if not isinstance(key, bytes):
+            raise TypeError("can encode a dict with bytes as keys, not " + type(key).__name__)
+    for key in sorted(dictionary):
+        parts += key, dictionary[key]
+    return parts
+
+
+# --- output ---
+
+
+def to_json(value: "int | bytes | list | dict") -> "int | str | list | dict":
+    """Returns a decoded value in types that json.dumps() takes.
+
+    Byte strings that are UTF-8 become text, others {"hex": "..."}. Keys that are not UTF-8
+    become their hex digits; should two keys of a dict come out alike, the last value stands.
+    """
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return {"hex": value.hex()}
+    if isinstance(value, list):
+        return list(map(to_json, value))
+    if isinstance(value, dict):
+        result = {}
+        for key, item in value.items():
+            text = to_json(key)
+            result[text if isinstance(text, str) else key.hex()] = to_json(item)
+        return result
+    return value
+
+
+def print_json(value, pretty: bool, stream) -> None:
+    """Prints value as ASCII JSON: indented by two spaces, or on one line without spaces."""
+    import json
+
+    layout = {"indent": 2} if pretty else {"separators": (",", ":")}
+    # json.dumps() leaves DEL, alone among the control characters, as it is.
+    stream.write(json.dumps(value, **layout).replace("\x7f", "\\u007f") + "\n")
+
+
+# --- command line ---
+
+EXAMPLES = """\
+Byte strings that are UTF-8 are shown as text, others as {"hex": "..."}.
+
+examples:
+  bencode.py debian.torrent
+  bencode.py --format compact debian.torrent | jq .announce
+  curl -s http://tracker.example.org/scrape | bencode.py -
+
+exit codes:
+  0 the file was shown, 1 it is not bencode or cannot be read, 2 wrong usage
+"""
+
+
+def parse_arguments(argv: list):
+    """Returns the argparse namespace: file, format."""
+    import argparse
+
+    def exit_with_usage_error(message):
+        sys.stderr.write("bencode.py: error: {} (see --help)\n".format(message))
+        raise SystemExit(2)
+
+    parser = argparse.ArgumentParser(
+        prog="bencode.py",
+        description="Show a bencoded file (a .torrent, a tracker's reply) as JSON.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.error = exit_with_usage_error
+    parser.add_argument("file", metavar="FILE", help="the file to show, or - for standard input")
+    parser.add_argument(
+        "--format",
+        choices=["pretty", "json", "compact"],
+        default="pretty",
+        help="pretty (the default; json is the same): indented; compact: one line",
+    )
+    parser.add_argument("--version", action="version", version="%(prog)s " + VERSION)
+    return parser.parse_args(argv)
+
+
+def read_file(name: str) -> bytes:
+    """Returns the content of the file, or of standard input for -. Raises OSError."""
+    if name == "-":
+        with open(0, "rb", closefd=False) as stream:
+            return stream.read()
+    with open(name, "rb") as stream:
+        return stream.read()
+
+
+def main(argv: list) -> int:
+    """Shows a bencoded file as JSON on stdout; returns the exit code."""
+    arguments = parse_arguments(argv)
+    try:
+        value = decode(read_file(arguments.file))
+    except OSError as error:
+        failure = {"kind": "unreadable_file", "source": arguments.file, "message": error.strerror}
+    except BencodeError as error:
+        failure = {"kind": "invalid_bencode", "source": arguments.file, "message": str(error)}
+    else:
+        print_json(to_json(value), arguments.format != "compact", sys.stdout)
+        return 0
+    print_json({"error": failure}, False, sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1455 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-3.0-only
+"""Ask a BitTorrent tracker over HTTP or HTTPS: announce and scrape, answered in JSON.
+
+    http_tracker_client.py announce https://tracker.example.org/announce INFO_HASH
+    http_tracker_client.py scrape https://tracker.example.org/announce [INFO_HASH ...]
+
+Needs python3 (3.6 or newer) and bencode.py beside it, nothing else. It follows BEP 3 (trackers),
+BEP 7 (IPv6), BEP 23 (compact peers), BEP 24 (external ip), BEP 31 (retry in), BEP 48 (scrape)
+and BEP 52 (truncated version 2 info hashes).
+
+It reads from top to bottom: arguments and names, the URLs and replies as pure functions, fetching
+under a deadline, the output, the command line. Regions between "carried region" lines stand word
+for word in the sibling scripts too; tools/sync_copies.py keeps them equal, so that every script
+remains a single file.
+"""
+# --- carried region: signals (home: udp_tracker_client.py) ---
+if __name__ == "__main__":
+    # Ctrl-C and SIGTERM end the script without a traceback, also while it still imports.
+    # _signal is what signal is made of, without the enums that take a while to build.
+    try:
+        import os
+        import _signal
+
+        _signal.signal(_signal.SIGINT, lambda number, frame: os._exit(130))
+        _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
+    except KeyboardInterrupt:
+        raise SystemExit(130)
+# --- end of carried region: signals ---
+
+import argparse
+import errno
+import io
+import os
+import re
+import selectors
+import socket
+import sys
+import time
+from collections import namedtuple
+
+VERSION = "0.1.0"
+
+
+# --- carried region: output (home: udp_tracker_client.py) ---
+class Failure(Exception):
+    """Why a request has no answer: `kind` is a word for programs, the text is for people."""
+
+    def __init__(self, kind, message):
+        super().__init__(message)
+        self.kind = kind
+
+
+def escape(text: str) -> str:
+    """Returns text with control characters, direction marks and the like written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def to_json_text(value, pretty: bool) -> str:
+    """Returns value as ASCII JSON: indented by two spaces, or on one line without spaces."""
+    import json
+
+    if pretty:
+        text = json.dumps(value, indent=2)
+    else:
+        text = json.dumps(value, separators=(",", ":"))
+    # json leaves DEL as it is, the one control character within ASCII's upper end.
+    return text.replace("\x7f", "\\u007f")
+
+
+def write_stdout(text: str) -> None:
+    """Writes text to stdout at once; a reader that has gone away is not an error.
+
+    Raises Failure (output_failed) when it cannot be written, as on a full disk.
+    """
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
+
+
+def write_stderr(text: str) -> None:
+    """Writes a line to stderr; there is no place left to complain when that fails."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+    except OSError:
+        pass
+
+
+def write_record(name: str, **fields) -> None:
+    """Writes {name: fields} to stderr as one line of compact JSON."""
+    write_stderr(to_json_text({name: fields}, pretty=False))
+
+
+def run(main) -> None:
+    """Runs main(arguments) as a command and ends the process with the exit code it returns."""
+    try:
+        code = main(sys.argv[1:])
+    except SystemExit as stop:
+        code = stop.code
+    except Failure as failure:
+        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+        code = 1
+    # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
+    # could not take would be tried again, with a traceback.
+    os._exit(code or 0)
+
+
+# --- end of carried region: output ---
+
+
+# --- carried region: arguments (home: udp_tracker_client.py) ---
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse, with one line for a usage error and no abbreviated options."""
+
+    def __init__(self, **settings):
+        super().__init__(formatter_class=self.narrow_formatter, allow_abbrev=False, **settings)
+
+    @staticmethod
+    def narrow_formatter(prog):
+        """argparse makes a formatter for each option; asking for the terminal's width is slow."""
+        return argparse.RawDescriptionHelpFormatter(prog, width=80)
+
+    def error(self, message):
+        write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
+        raise SystemExit(2)
+
+    def print_help(self, file=None):
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        write_stdout(self.format_help())
+
+
+DIGITS = frozenset("0123456789")
+HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
+NAME_CHARACTERS = HEX_DIGITS | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-_")
+SCHEME_CHARACTERS = NAME_CHARACTERS - {"_"} | {"+", "."}
+
+
+def is_hex(text: str, digits: int) -> bool:
+    return len(text) == digits and HEX_DIGITS.issuperset(text)
+
+
+def split_arguments(argv: list, valued: dict) -> tuple:
+    """Splits argv into options, each tied to its value, and positional arguments.
+
+    argparse would take `--key -4` for two options, and before 3.7 it cannot have options amid a
+    list of positional arguments. valued has the options that take a value, with their long
+    names: {"--output": "--output", "-o": "--output"}.
+    """
+    options, positionals, words = [], [], iter(argv)
+
+    def tie(name, value):
+        options.append(name if value is None else name + "=" + value)
+
+    for word in words:
+        if word == "--":
+            positionals.extend(words)
+        elif word == "-" or not word.startswith("-"):
+            positionals.append(word)
+        elif word in valued:
+            tie(valued[word], next(words, None))
+        elif word.startswith("--"):
+            options.append(word)
+        else:
+            for position, letter in enumerate(word[1:], 2):
+                name = valued.get("-" + letter)
+                if name:
+                    tie(name, word[position:] or next(words, None))
+                    break
+                options.append("-" + letter)
+    return options, positionals
+
+
+def whole_number(low: int, high: int):
+    """Returns an argparse type for whole numbers from low to high."""
+
+    def parse(text):
+        digits = text[1:] if text[:1] in ("+", "-") else text
+        # Checked before int() sees it, which takes the digits of every script and underscores.
+        if digits and DIGITS.issuperset(digits) and len(digits) < 30 and low <= int(text) <= high:
+            return int(text)
+        raise argparse.ArgumentTypeError(
+            "{!r} is not a whole number from {} to {}".format(text, low, high)
+        )
+
+    return parse
+
+
+def parse_seconds(text: str) -> float:
+    """An argparse type: a number of seconds above 0, at most a day."""
+    if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
+        if 0 < float(text) <= 86400:
+            return float(text)
+    raise argparse.ArgumentTypeError(
+        "{!r} is not a number of seconds above 0, at most 86400".format(text)
+    )
+
+
+def parse_peer_id(text: str) -> bytes:
+    """An argparse type: a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes."""
+    if is_hex(text, 40):
+        return bytes.fromhex(text)
+    if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
+        return text.encode("ascii")
+    raise argparse.ArgumentTypeError(
+        "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
+    )
+
+
+def parse_info_hash(text: str) -> bytes:
+    """An argparse type: an info hash or a magnet link, as the 20 bytes that trackers know.
+
+    40 hex digits or 32 base32 characters (BEP 9), or 64 hex digits of version 2, of which BEP 52
+    sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
+    """
+    if text[:8].lower() == "magnet:?":
+        topics = [
+            part[part.index("=") + 1 :].replace("%3A", ":").replace("%3a", ":")
+            for part in text[8:].split("&")
+            if re.match(r"xt(\.[0-9]+)?=", part)
+        ]
+        for prefix in ("urn:btih:", "urn:btmh:1220"):
+            for topic in topics:
+                if topic.lower().startswith(prefix):
+                    return parse_info_hash(topic[len(prefix) :])
+        raise argparse.ArgumentTypeError("the magnet link has no xt=urn:btih:INFO_HASH")
+    if is_hex(text, 40) or is_hex(text, 64):
+        return bytes.fromhex(text)[:20]
+    if re.match(r"[2-7A-Za-z]{32}\Z", text):
+        import base64
+
+        return base64.b32decode(text.upper())
+    raise argparse.ArgumentTypeError(
+        "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
+        "(version 2) or a magnet link are expected".format(text)
+    )
+
+
+def add_common_options(parser, timeout: int) -> None:
+    """Adds the options that every command has; timeout is the default, in seconds."""
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
+    parser.add_argument(
+        "--timeout",
+        type=parse_seconds,
+        default=timeout,
+        metavar="SECONDS",
+        help="total time allowed, name lookup and resends included (default {})".format(timeout),
+    )
+    families = parser.add_mutually_exclusive_group()
+    families.add_argument(
+        "-4",
+        "--ipv4",
+        dest="family",
+        action="store_const",
+        const=socket.AF_INET,
+        default=socket.AF_UNSPEC,
+        help="use IPv4 only",
+    )
+    families.add_argument(
+        "-6",
+        "--ipv6",
+        dest="family",
+        action="store_const",
+        const=socket.AF_INET6,
+        help="use IPv6 only",
+    )
+
+
+def add_format_option(parser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=["pretty", "json", "compact"],
+        default="pretty",
+        help="pretty (default; json is another name for it) or compact, on one line",
+    )
+
+
+def show_version(options: list, prog: str) -> None:
+    """Ends the command with its version where --version is among the options."""
+    if "--version" in options:
+        write_stdout("{} {}\n".format(prog, VERSION))
+        raise SystemExit(0)
+
+
+def refuse_command(command, options, prog, usage, description, examples) -> None:
+    """Ends with the help that is asked for without a command, else with a usage error."""
+    parser = ArgumentParser(
+        prog=prog, usage=usage, description=description, epilog=examples.format(prog=prog)
+    )
+    add_common_options(parser, timeout=5)
+    if command is None and {"-h", "--help"} & set(options):
+        parser.print_help()
+        raise SystemExit(0)
+    found = "no command" if command is None else "command {!r}".format(command)
+    parser.error("{}; announce or scrape is expected".format(found))
+
+
+def warn_if_truncated(requested: int, returned: int) -> None:
+    """Writes a warning record when a scrape reply has fewer torrents than were asked for."""
+    if returned < requested:
+        write_record(
+            "warning",
+            kind="scrape_response_truncated",
+            requested=requested,
+            returned=returned,
+            message="the tracker answered for {} of {} torrents".format(returned, requested),
+        )
+
+
+# --- end of carried region: arguments ---
+
+
+# --- carried region: names (home: udp_tracker_client.py) ---
+# credentials, port and query are None where the URL has none; path and query are as given.
+Url = namedtuple("Url", "scheme credentials host port path query")
+
+
+def split_url(text: str) -> Url:
+    """Checks a URL and splits it; the host comes out in ASCII, an IPv6 one without brackets.
+
+    Raises ValueError, with what was wrong and what is expected.
+    """
+    # Checked before anything is parsed, so that no line end or space can forge a request.
+    if not text.isprintable() or " " in text or "\\" in text:
+        raise ValueError("a URL has no spaces, control characters or backslashes")
+    scheme, separator, rest = text.partition("://")
+    if not (separator and scheme[:1].isalpha() and SCHEME_CHARACTERS.issuperset(scheme)):
+        raise ValueError("no scheme; a URL like udp://host:port or http://host/ is expected")
+    authority = rest.split("/")[0].split("?")[0].split("#")[0]
+    credentials, at_sign, location = authority.rpartition("@")
+    if location.startswith("["):
+        host, bracket, port = location[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
+        port = port[1:]
+    else:
+        host, _, port = location.partition(":")
+        if ":" in port:
+            raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
+    if port and not (DIGITS.issuperset(port) and len(port) < 6 and 0 < int(port) < 65536):
+        raise ValueError("port {!r} is not a number from 1 to 65535".format(port))
+    path, question_mark, query = rest[len(authority) :].partition("#")[0].partition("?")
+    return Url(
+        scheme.lower(),
+        credentials if at_sign else None,
+        check_host(host, location.startswith("[")),
+        int(port) if port else None,
+        path,
+        query if question_mark else None,
+    )
+
+
+def check_host(host: str, bracketed: bool) -> str:
+    """Returns the host in ASCII: an IPv6 literal (its scope after a %) or an IDNA name.
+
+    Raises ValueError when it is neither.
+    """
+    if bracketed:
+        address, percent, scope = host.partition("%")
+        if scope.startswith("25") and len(scope) > 2:
+            scope = scope[2:]
+        if not literal_family(address) == socket.AF_INET6 or (
+            percent and not re.match(r"[A-Za-z0-9_.~-]+\Z", scope)
+        ):
+            raise ValueError("{!r} is not an IPv6 address".format(host))
+        return address + percent + scope
+    if host and max(host) > "\x7f":
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise ValueError("{!r} is not a host name".format(host))
+    labels = (host[:-1] if host.endswith(".") else host).split(".")
+    if len(host) > 254 or not all(
+        0 < len(label) < 64 and NAME_CHARACTERS.issuperset(label) for label in labels
+    ):
+        raise ValueError("{!r} is not a host name or an address".format(host))
+    return host
+
+
+def literal_family(host: str):
+    """Returns AF_INET or AF_INET6 for an address literal, None for a name."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.inet_pton(family, host.partition("%")[0])
+    except OSError:
+        return None
+    return family
+
+
+def check_family(host: str, family: int) -> None:
+    """Raises ValueError for an address literal that is not of the family asked for."""
+    if family and literal_family(host) not in (None, family):
+        wanted, option = ("IPv4", "-4") if family == socket.AF_INET else ("IPv6", "-6")
+        raise ValueError("{} is not an {} address, as {} asks for".format(host, wanted, option))
+
+
+def show_address(address: tuple) -> str:
+    """Returns a socket address as 198.51.100.7:6969 or [2001:db8::1]:6969."""
+    return ("[{}]:{}" if ":" in address[0] else "{}:{}").format(address[0], address[1])
+
+
+def look_up(host: str, port: int, family: int) -> list:
+    """Returns the addresses of a host, in the order the system would try them.
+
+    Each is a socket address: (IPv4 address, port) or (IPv6 address, port, flow, scope). This
+    blocks, for a name as long as the system's resolver takes. Raises Failure (resolve_failed).
+    """
+    literal = literal_family(host)
+    if literal == socket.AF_INET:
+        return [(host, port)]
+    try:
+        found = socket.getaddrinfo(
+            host, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST if literal else 0
+        )
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a name that can be looked up"
+        raise Failure("resolve_failed", "{}: {}".format(host, reason))
+    addresses = []
+    for _, _, _, _, address in found:
+        if address[0].lower().startswith("::ffff:") and "." in address[0]:
+            # An IPv4-mapped address is the IPv4 network in another notation.
+            address = (address[0][7:], port)
+        if address not in addresses:
+            addresses.append(address)
+    return addresses
+
+
+def look_up_within(host: str, port: int, family: int, deadline: float) -> list:
+    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
+
+    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout).
+    """
+    if literal_family(host):
+        return look_up(host, port, family)
+    import threading
+
+    outcome = []
+
+    def work():
+        try:
+            outcome.append(look_up(host, port, family))
+        except Failure as failure:
+            outcome.append(failure)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(max(0, deadline - time.monotonic()))
+    if not outcome:
+        raise Failure("timeout", "{}: the name lookup took too long".format(host))
+    if isinstance(outcome[0], Failure):
+        raise outcome[0]
+    return outcome[0]
+
+
+def network_failure(error: OSError) -> Failure:
+    """Returns the Failure that stands for what the network said to a socket."""
+    if isinstance(error, (ConnectionRefusedError, ConnectionResetError)):
+        return Failure("refused", "the connection was refused")
+    return Failure("unreachable", "unreachable: {}".format(error.strerror or error))
+
+
+def combined_failure(failures: list) -> Failure:
+    """Returns one Failure for [(address, Failure)], in the order in which they failed."""
+    kind = failures[-1][1].kind
+    if len(failures) == 1:
+        return Failure(kind, str(failures[0][1]))
+    parts = ["{}: {}".format(show_address(address), failure) for address, failure in failures]
+    return Failure(kind, "; ".join(parts))
+
+
+def encode_path(path: str, query: str) -> str:
+    """Returns path and query (None or "" for none) of a URL in ASCII, the rest as %XX of UTF-8."""
+    text = path + "?" + query if query else path
+    return "".join(
+        c if c < "\x7f" else "".join("%{:02X}".format(byte) for byte in c.encode("utf-8", "replace"))
+        for c in text
+    )
+
+
+# --- end of carried region: names ---
+
+
+# --- carried region: http (home: http_tracker_client.py) ---
+# The URLs and queries of BEP 3, 7, 23 and 48: pure functions.
+ANNOUNCE_LIMIT = 1024 * 1024  # bytes of a body, as sent and after decompression
+SCRAPE_LIMIT = 16 * 1024 * 1024
+FULL_SCRAPE_LIMIT = 128 * 1024 * 1024
+HEADERS_LIMIT = 64 * 1024  # bytes of the status line and all headers
+REDIRECTS = 5
+REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+
+# What an announce says of the caller; those after compact may be None, and are then left out.
+HttpAnnounce = namedtuple(
+    "HttpAnnounce",
+    "info_hash peer_id port uploaded downloaded left event compact"
+    " peers_wanted key peer_addr tracker_id",
+)
+HttpAnnounce.__new__.__defaults__ = (None, None, None, None)
+
+# What all requests of a run have in common. headers are (name, value) pairs, tls is a Tls,
+# environ has the proxy variables, resolve looks names up like look_up_within, trace is called
+# with what is done, or None.
+HttpOptions = namedtuple("HttpOptions", "family user_agent headers tls environ resolve trace")
+
+# content_type and location are None where the reply has none.
+HttpResponse = namedtuple("HttpResponse", "status reason content_type location body address")
+
+
+def split_http_url(text: str) -> tuple:
+    """Checks an HTTP URL and returns (all before its path, its path, its query or None).
+
+    The host comes out in ASCII, path and query percent-encoded. Raises ValueError.
+    """
+    url = split_url(text)
+    if url.scheme not in ("http", "https"):
+        raise ValueError("scheme {!r} is not http or https".format(url.scheme))
+    credentials = "" if url.credentials is None else encode_path(url.credentials, None) + "@"
+    base = "{}://{}{}".format(url.scheme, credentials, host_and_port(url))
+    query = None if url.query is None else encode_path(url.query, None)
+    return base, encode_path(url.path, None), query
+
+
+def host_and_port(url: Url) -> str:
+    host = "[{}]".format(url.host) if ":" in url.host else url.host
+    return host if url.port is None else "{}:{}".format(host, url.port)
+
+
+def announce_url(text: str) -> str:
+    """Returns the URL to announce at for a tracker's URL; raises ValueError for a broken one."""
+    base, path, query = split_http_url(text)
+    folder, _, last = path.rpartition("/")
+    if path in ("", "/"):
+        path = "/announce"
+    elif last.startswith("scrape"):
+        path = "{}/announce{}".format(folder, last[len("scrape") :])
+    return base + path + ("" if query is None else "?" + query)
+
+
+def scrape_url(text: str) -> str:
+    """Returns the URL to scrape at for a tracker's URL (BEP 48); ValueError where there is none.
+
+    A last or last-but-one segment that begins with announce is turned to scrape.
+    """
+    base, path, query = split_http_url(text)
+    segments = path.split("/")
+    if path in ("", "/"):
+        segments = ["", "scrape"]
+    elif not segments[-1].startswith("scrape"):
+        for index in (-1, -2):
+            if segments[index].startswith("announce"):
+                segments[index] = "scrape" + segments[index][len("announce") :]
+                break
+        else:
+            raise ValueError(
+                "there is no scrape URL for the path {!r}: its last segment does not begin with "
+                "announce or scrape (BEP 48)".format(path)
+            )
+    return base + "/".join(segments) + ("" if query is None else "?" + query)
+
+
+def announce_query(announce: HttpAnnounce) -> str:
+    """Returns the query of an announce request (BEP 3, 7, 23)."""
+    from urllib.parse import quote
+
+    parameters = [
+        ("info_hash", announce.info_hash),
+        ("peer_id", announce.peer_id),
+        ("port", announce.port),
+        ("uploaded", announce.uploaded),
+        ("downloaded", announce.downloaded),
+        ("left", announce.left),
+        ("event", None if announce.event == "none" else announce.event),
+        ("compact", announce.compact),
+        ("numwant", announce.peers_wanted),
+        ("key", announce.key),
+        ("ip", announce.peer_addr),
+        ("trackerid", announce.tracker_id),
+    ]
+    return "&".join(
+        "{}={}".format(name, quote(value if isinstance(value, bytes) else str(value), safe=""))
+        for name, value in parameters
+        if value is not None
+    )
+
+
+def scrape_query(info_hashes: list) -> str:
+    """Returns the query of a scrape request (BEP 48); "" for a full scrape."""
+    from urllib.parse import quote
+
+    return "&".join("info_hash=" + quote(info_hash, safe="") for info_hash in info_hashes)
+
+
+def with_query(url: str, query: str) -> str:
+    """Appends a query to a URL, which may have one already."""
+    if not query:
+        return url
+    separator = "" if url.endswith(("?", "&")) else "&" if "?" in url else "?"
+    return url + separator + query
+
+
+# What a reply says.
+def import_bencode():
+    """Returns the module bencode; raises Failure (missing_file) where it does not stand beside."""
+    try:
+        import bencode
+    except ImportError:
+        raise Failure("missing_file", "bencode.py is missing: copy it beside this file")
+    if not hasattr(bencode, "to_json"):
+        text = "bencode.py is missing: copy it beside this file ({} is another package)"
+        raise Failure("missing_file", text.format(getattr(bencode, "__file__", "bencode")))
+    return bencode
+
+
+def read_reply(response: HttpResponse):
+    """Returns the bencoded value of a reply's body; white space after it is no error.
+
+    Raises Failure (http_status for 4xx and 5xx, else invalid_response) when it is no bencode.
+    """
+    bencode = import_bencode()
+    try:
+        return bencode.decode(response.body.rstrip(b" \t\r\n"))
+    except bencode.BencodeError as error:
+        kind = "http_status" if response.status >= 400 else "invalid_response"
+        text = "HTTP {} {}, {}, is not bencode ({}): {}".format(
+            response.status,
+            response.reason,
+            response.content_type or "no content type",
+            error,
+            repr(response.body[:80])[1:] if response.body else "an empty body",
+        )
+        raise Failure(kind, escape(text))
+
+
+def text_of(value) -> str:
+    """Returns a text that a tracker sent: UTF-8, else Latin-1."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def check_announce(value, status: int, event: str) -> None:
+    """Raises Failure (failure_reason, http_status, invalid_response) for what is no answer."""
+    check_status(value, status)
+    if event != "stopped" and not any(key in value for key in (b"interval", b"peers", b"peers6")):
+        raise Failure("invalid_response", "the reply has neither interval nor peers nor peers6")
+
+
+def check_scrape(value, status: int) -> None:
+    """Raises Failure (failure_reason, http_status, invalid_response) for what is no answer."""
+    check_status(value, status)
+    if not isinstance(value.get(b"files"), dict):
+        raise Failure("invalid_response", "the reply has no dictionary files")
+
+
+def check_status(value, status):
+    if isinstance(value, dict) and b"failure reason" in value:
+        reason = text_of(value[b"failure reason"])
+        raise Failure("failure_reason", "the tracker says {!r}".format(reason))
+    if status >= 400:
+        raise Failure("http_status", "the reply came with HTTP status {}".format(status))
+    if not isinstance(value, dict):
+        raise Failure("invalid_response", "the reply is not a dictionary")
+
+
+def number_or_none(value):
+    return value if isinstance(value, int) else None
+
+
+def announce_counts(value: dict) -> tuple:
+    """Returns (interval in seconds, seeders, leechers) of an announce answer, None if not there."""
+    return tuple(number_or_none(value.get(key)) for key in (b"interval", b"complete", b"incomplete"))
+
+
+def scrape_counts(value: dict, info_hash: bytes) -> tuple:
+    """Returns (seeders, leechers) of a torrent in a scrape answer, None if not there."""
+    for key, counts in value[b"files"].items():
+        if scraped_hash(key) == info_hash and isinstance(counts, dict):
+            return number_or_none(counts.get(b"complete")), number_or_none(counts.get(b"incomplete"))
+    return None, None
+
+
+def scraped_hash(key: bytes) -> bytes:
+    """Returns the info hash that a key of files stands for.
+
+    bittorrent-tracker sends the UTF-8 of the Latin-1 reading of the 20 bytes.
+    """
+    if len(key) != 20:
+        try:
+            narrow = key.decode("utf-8").encode("latin-1")
+        except UnicodeError:
+            return key
+        if len(narrow) == 20:
+            return narrow
+    return key
+
+
+# Proxies, as curl takes them from the environment.
+def proxy_for(url: str, environ) -> str:
+    """Returns the URL of the proxy for a URL, None for none; ValueError for an unsupported one."""
+    target = split_url(url)
+    port = target.port or (443 if target.scheme == "https" else 80)
+    name = target.scheme + "_proxy"
+    proxy = environ.get(name)
+    if not proxy:
+        name, proxy = "all_proxy", environ.get("all_proxy")
+    if not proxy or is_exempt(target.host.lower(), port, environ.get("no_proxy", "")):
+        return None
+    proxy = proxy if "://" in proxy else "http://" + proxy
+    if name == "all_proxy" or not proxy.lower().startswith("http://"):
+        raise ValueError(
+            "{}={} is in force, and only http:// proxies in http_proxy and https_proxy are "
+            "supported".format(name, proxy)
+        )
+    try:
+        split_url(proxy)
+    except ValueError as error:
+        raise ValueError("{}: {}".format(name, error))
+    return proxy
+
+
+def is_exempt(host: str, port: int, no_proxy: str) -> bool:
+    """Whether no_proxy has the host: *, names with their subdomains, addresses, networks."""
+    for entry in no_proxy.lower().replace(",", " ").split():
+        name, colon, number = entry.rpartition(":")
+        if colon and DIGITS.issuperset(number) and (":" not in name or name.endswith("]")):
+            if number != str(port):
+                continue
+            entry = name
+        entry = entry.strip("[]")
+        if "/" in entry and literal_family(host):
+            import ipaddress
+
+            try:
+                if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
+                    return True
+            except ValueError:
+                continue
+        entry = entry[1:] if entry.startswith("*.") else entry
+        entry = entry.lstrip(".")
+        if entry == "*" or host == entry or (entry and host.endswith("." + entry)):
+            return True
+    return False
+
+
+# Fetching: blocks, but no longer than until its deadline, a time of time.monotonic().
+class Tls:
+    """The TLS context of a run, made when first asked for: loading certificates takes a while."""
+
+    def __init__(self, cacert=None, insecure=False):
+        self.cacert = cacert
+        self.insecure = insecure
+        self._context = None
+
+    def context(self):
+        # Two threads may both make one at first; either will do.
+        if self._context is None:
+            import ssl
+
+            context = ssl.create_default_context(cafile=self.cacert)
+            if self.insecure:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            self._context = context
+        return self._context
+
+
+def time_left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise socket.timeout("timed out")
+    return left
+
+
+class SocketReader(io.RawIOBase):
+    """Reads from a socket, with the time that is left set before each read."""
+
+    def __init__(self, sock, deadline):
+        self.sock = sock
+        self.deadline = deadline
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        self.sock.settimeout(time_left(self.deadline))
+        return self.sock.recv_into(buffer)
+
+
+class ReplyReader(io.BufferedReader):
+    """A reader that counts lines as headers until it is told that these are over."""
+
+    headers_left = HEADERS_LIMIT
+
+    def readline(self, size=-1):
+        line = super().readline(size)
+        if self.headers_left is not None:
+            self.headers_left -= len(line)
+            if self.headers_left < 0:
+                raise Failure("too_large", "more than {} bytes of headers".format(HEADERS_LIMIT))
+        return line
+
+
+class Stream:
+    """What http.client needs of a socket, kept to a deadline."""
+
+    def __init__(self, sock, deadline):
+        self.sock = sock
+        self.deadline = deadline
+        self.reader = None
+
+    def sendall(self, data):
+        self.sock.settimeout(time_left(self.deadline))
+        self.sock.sendall(data)
+
+    def makefile(self, mode):
+        self.reader = ReplyReader(SocketReader(self.sock, self.deadline))
+        return self.reader
+
+    def close(self):
+        """http.client closes its socket while it still reads; whoever opened it closes it."""
+
+
+def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
+    """Connects over TCP to the first of the addresses that takes it; (socket, address).
+
+    The next address is tried a quarter of a second after the one before, or as soon as that
+    fails, as RFC 8305 does. Raises Failure (refused, unreachable, timeout).
+    """
+    now = next_start = time.monotonic()
+    head_start = min(0.25, max(0, deadline - now) / (2 * len(addresses)))
+    waiting = list(addresses)
+    pending = {}  # socket: address
+    failures = []
+    with selectors.DefaultSelector() as selector:
+        try:
+            while waiting or pending:
+                now = time.monotonic()
+                if now >= deadline:
+                    silent = Failure("timeout", "no answer to the connection")
+                    failures.extend((address, silent) for address in pending.values())
+                    break
+                if waiting and (now >= next_start or not pending):
+                    next_start = now + head_start
+                    address = waiting.pop(0)
+                    if trace:
+                        trace("connecting to {}".format(show_address(address)))
+                    try:
+                        sock = start_connecting(address)
+                    except OSError as error:
+                        failures.append((address, network_failure(error)))
+                        continue
+                    pending[sock] = address
+                    selector.register(sock, selectors.EVENT_WRITE)
+                until = min(next_start, deadline) if waiting else deadline
+                for key, _ in selector.select(max(0, until - now)):
+                    selector.unregister(key.fileobj)
+                    address = pending.pop(key.fileobj)
+                    number = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if not number:
+                        return key.fileobj, address
+                    key.fileobj.close()
+                    next_start = now
+                    failures.append((address, network_failure(OSError(number, os.strerror(number)))))
+        finally:
+            for sock in pending:
+                sock.close()
+    raise combined_failure(failures or [(addresses[0], Failure("timeout", "no time was left"))])
+
+
+def start_connecting(address):
+    """Returns a socket that is being connected; raises OSError."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.connect(address)
+    except BlockingIOError:
+        pass
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def fetch(url: str, options: HttpOptions, deadline: float, limit: int) -> HttpResponse:
+    """Gets a URL, through redirects, with at most limit bytes of body.
+
+    Credentials, cookies and a Host header given as options go to the URL's own host and port
+    only. Raises Failure (resolve_failed, timeout, refused, unreachable, tls, invalid_response,
+    too_large, redirect, proxy).
+    """
+    import http.client
+    import ssl
+
+    origin = origin_of(url)
+    credentials = split_url(url).credentials
+    try:
+        for _ in range(REDIRECTS + 1):
+            home = origin_of(url) == origin
+            headers = request_headers(url, options, home, credentials)
+            response = get(url, headers, options, deadline, limit)
+            if response.status not in REDIRECT_STATUSES:
+                return response
+            url = redirect_target(url, response.location)
+            if options.trace:
+                options.trace("redirected to {}".format(url))
+        raise Failure("redirect", "more than {} redirects".format(REDIRECTS))
+    except socket.timeout:
+        raise Failure("timeout", "no whole reply in time")
+    except (ssl.SSLError, ssl.CertificateError) as error:
+        raise Failure("tls", "TLS: {}".format(escape(str(error))))
+    except http.client.RemoteDisconnected:
+        raise Failure("invalid_response", "the connection was closed without a reply")
+    except http.client.LineTooLong as error:
+        raise Failure("too_large", "the reply has a line that is too long")
+    except http.client.IncompleteRead:
+        raise Failure("invalid_response", "the reply is cut off or its chunks are broken")
+    except http.client.BadStatusLine as error:
+        raise Failure("invalid_response", "no HTTP reply: {}".format(escape(str(error))[:80]))
+    except http.client.HTTPException as error:
+        kind = "too_large" if "headers" in str(error) else "invalid_response"
+        raise Failure(kind, "no HTTP reply: {}".format(escape(str(error))[:80]))
+    except (ConnectionError, EOFError):
+        raise Failure("invalid_response", "the connection was closed before the whole reply")
+    except OSError as error:
+        raise network_failure(error)
+
+
+def origin_of(url: str) -> tuple:
+    """Returns what has to be the same for credentials to be sent: scheme, host and port."""
+    parts = split_url(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, parts.host.lower(), port
+
+
+def redirect_target(url: str, location: str) -> str:
+    """Returns where a Location header leads to; raises Failure (redirect)."""
+    from urllib.parse import urljoin
+
+    if location is None:
+        raise Failure("redirect", "a redirect without a Location")
+    try:
+        # Checked before it is joined, which would drop line ends silently.
+        if not location.isprintable() or " " in location or "\\" in location:
+            raise ValueError("a URL has no spaces, control characters or backslashes")
+        base, path, query = split_http_url(urljoin(url, location))
+    except ValueError as error:
+        shown = escape(location[:80])
+        raise Failure("redirect", "a redirect to {!r}: {}".format(shown, error))
+    scheme, _, authority = base.partition("://")
+    target = "{}://{}{}".format(scheme, authority.rpartition("@")[2], path)
+    return target if query is None else target + "?" + query
+
+
+def request_headers(url: str, options: HttpOptions, home: bool, credentials: str) -> list:
+    """Returns the headers of a request; home says whether it goes to the host the user named."""
+    parts = split_url(url)
+    host = host_and_port(parts._replace(host=parts.host.partition("%")[0]))
+    headers = [
+        ("Host", host),
+        ("User-Agent", options.user_agent),
+        ("Accept-Encoding", "identity"),
+        ("Connection", "close"),
+    ]
+    if credentials is not None and home:
+        headers.append(("Authorization", basic_authorization(credentials)))
+    private = () if home else ("authorization", "cookie", "host")
+    given = [(name, value) for name, value in options.headers if name.lower() not in private]
+    replaced = {name.lower() for name, _ in given}
+    return [header for header in headers if header[0].lower() not in replaced] + given
+
+
+def basic_authorization(credentials: str) -> str:
+    """Returns the value of an Authorization header for user:password of a URL (RFC 7617)."""
+    from base64 import b64encode
+    from urllib.parse import unquote_to_bytes
+
+    user, _, password = credentials.partition(":")
+    pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+    return "Basic " + b64encode(pair).decode("ascii")
+
+
+def get(url, headers, options, deadline, limit):
+    """Sends one request, no redirects, and returns its HttpResponse."""
+    import http.client
+
+    parts = split_url(url)
+    try:
+        proxy = proxy_for(url, options.environ)
+    except ValueError as error:
+        raise Failure("proxy", str(error))
+    hop = split_url(proxy) if proxy else parts
+    port = hop.port or (443 if hop.scheme == "https" else 80)
+    addresses = options.resolve(hop.host, port, options.family, deadline)
+    sock, address = connect_to_any(addresses, deadline, options.trace)
+    try:
+        path = encode_path(parts.path or "/", parts.query)
+        if proxy and parts.scheme == "http":
+            path = "http://{}{}".format(host_and_port(parts), path)
+            if hop.credentials is not None:
+                headers = headers + [("Proxy-Authorization", basic_authorization(hop.credentials))]
+        elif proxy:
+            open_tunnel(Stream(sock, deadline), parts, hop.credentials)
+        if parts.scheme == "https":
+            sock.settimeout(time_left(deadline))
+            sock = options.tls.context().wrap_socket(sock, server_hostname=parts.host)
+        stream = Stream(sock, deadline)
+        connection = http.client.HTTPConnection(parts.host)
+        connection.sock = stream
+        if options.trace:
+            options.trace("{} <- GET {}".format(show_address(address), path))
+        sent = time.monotonic()
+        connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers:
+            connection.putheader(name, value)
+        connection.endheaders()
+        response = connection.getresponse()
+        stream.reader.headers_left = None
+        if options.trace:
+            elapsed = (time.monotonic() - sent) * 1000
+            text = "{} -> HTTP {} {:.1f} ms after the request"
+            options.trace(text.format(show_address(address), response.status, elapsed))
+        followed = response.status in REDIRECT_STATUSES
+        return HttpResponse(
+            response.status,
+            response.reason,
+            response.getheader("Content-Type"),
+            response.getheader("Location"),
+            b"" if followed else read_body(response, limit),
+            show_address(address),
+        )
+    finally:
+        sock.close()
+
+
+def open_tunnel(stream, target, credentials):
+    """Asks a proxy for a connection to the target (CONNECT); raises Failure when it refuses."""
+    import http.client
+
+    host = host_and_port(target._replace(port=target.port or 443))
+    lines = ["CONNECT {} HTTP/1.1".format(host), "Host: {}".format(host)]
+    if credentials is not None:
+        lines.append("Proxy-Authorization: " + basic_authorization(credentials))
+    stream.sendall("\r\n".join(lines + ["", ""]).encode("ascii"))
+    response = http.client.HTTPResponse(stream, method="CONNECT")
+    response.begin()
+    if response.status != 200:
+        text = "the proxy refuses the connection: HTTP {}".format(response.status)
+        raise Failure("http_status", text)
+
+
+def read_body(response, limit):
+    """Returns the body, decompressed where it came so unasked; Failure beyond the limit."""
+    parts = []
+    received = size = 0
+    decompress = decompressor(response.getheader("Content-Encoding"))
+    while True:
+        data = response.read(65536)
+        received += len(data)
+        part = decompress(data, limit + 1 - size)
+        size += len(part)
+        if max(received, size) > limit:
+            raise Failure("too_large", "a body of more than {} bytes".format(limit))
+        parts.append(part)
+        if not data:
+            break
+    if response.length:
+        text = "the body is {} bytes shorter than announced".format(response.length)
+        raise Failure("invalid_response", text)
+    return b"".join(parts)
+
+
+def decompressor(encoding):
+    """Returns a function (data, most bytes to return) that undoes a Content-Encoding."""
+    if (encoding or "").strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return lambda data, most: data
+    import zlib
+
+    stream = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
+
+    def decompress(data, most):
+        try:
+            part = stream.decompress(data, most)
+        except zlib.error:
+            raise Failure("invalid_response", "the compressed body is broken")
+        if not data and not stream.eof:
+            raise Failure("invalid_response", "the compressed body is cut off")
+        return part
+
+    return decompress
+
+
+# --- end of carried region: http ---
+
+
+# --- carried region: http options (home: http_tracker_client.py) ---
+def parse_header(text: str) -> tuple:
+    """An argparse type: a header as 'Name: value', as (name, value)."""
+    name, colon, value = text.partition(":")
+    value = value.strip(" \t")
+    token = NAME_CHARACTERS | set("!#$%&'*+.^`|~")
+    if not (colon and name and token.issuperset(name) and is_header_value(value)):
+        raise argparse.ArgumentTypeError("{!r} is not a header; 'Name: value' is expected".format(text))
+    return name, value
+
+
+def parse_user_agent(text: str) -> str:
+    """An argparse type: the value of a User-Agent header."""
+    if not is_header_value(text):
+        raise argparse.ArgumentTypeError("{!r} has characters no header can have".format(text))
+    return text
+
+
+def is_header_value(text: str) -> bool:
+    return all("\x20" <= c <= "\x7e" or "\xa0" <= c <= "\xff" or c == "\t" for c in text)
+
+
+def parse_cacert(text: str) -> str:
+    """An argparse type: a file of certificates that can be loaded."""
+    import ssl
+
+    try:
+        ssl.create_default_context(cafile=text)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise argparse.ArgumentTypeError("{!r} has no certificates: {}".format(text, reason))
+    return text
+
+
+def add_http_options(parser, user_agent: str) -> None:
+    """Adds the options that have to do with HTTP alone."""
+    add = parser.add_argument
+    add("--user-agent", type=parse_user_agent, default=user_agent, help="default " + user_agent)
+    add(
+        "--header",
+        metavar="'NAME: VALUE'",
+        type=parse_header,
+        action="append",
+        default=[],
+        help="a further header; can be given several times",
+    )
+    add("--cacert", metavar="FILE", type=parse_cacert, help="trust the certificates in it alone")
+    add("--insecure", action="store_true", help="do not verify certificates")
+
+
+def http_options_of(arguments, trace, resolve=look_up_within) -> HttpOptions:
+    """Returns what the arguments say of HTTP, with the proxies of the environment."""
+    return HttpOptions(
+        family=arguments.family,
+        user_agent=arguments.user_agent,
+        headers=arguments.header,
+        tls=Tls(arguments.cacert, arguments.insecure),
+        environ=os.environ,
+        resolve=resolve,
+        trace=trace,
+    )
+
+
+# --- end of carried region: http options ---
+
+
+# The output: replies as the values that become JSON.
+FIRST_KEYS = (b"failure reason", b"complete", b"incomplete", b"interval", b"min interval", b"peers")
+PEER_KEYS = (b"peers", b"peers6")
+TEXT_KEYS = (b"failure reason", b"warning message")
+FAMILIES = {4: socket.AF_INET, 16: socket.AF_INET6}
+
+
+def announce_to_json(reply: dict) -> dict:
+    """Returns a reply to an announce as the command shows it, whatever the tracker put into it.
+
+    The usual keys come first, then the others in the tracker's order. peers and peers6, compact
+    or not, become one list; what has a type of its own stays as it came.
+    """
+    reply = dict(reply)
+    special = {}
+    lists = {key: peers_to_json(key, reply[key]) for key in PEER_KEYS if key in reply}
+    readable = [key for key, peers in lists.items() if peers is not None]
+    if readable:
+        into = b"peers" if lists.get(b"peers", []) is not None else b"peers6"
+        for key in readable:
+            del reply[key]
+        reply[into] = 0
+        special[into] = [peer for key in readable for peer in lists[key]]
+    for key in TEXT_KEYS:
+        if isinstance(reply.get(key), bytes):
+            special[key] = text_of(reply[key])
+    address = reply.get(b"external ip")
+    if isinstance(address, bytes) and len(address) in FAMILIES:
+        special[b"external ip"] = socket.inet_ntop(FAMILIES[len(address)], address)
+    keys = [key for key in FIRST_KEYS if key in reply]
+    keys += [key for key in reply if key not in FIRST_KEYS]
+    shown = import_bencode().to_json({key: reply[key] for key in keys})
+    shown.update((key.decode("ascii"), value) for key, value in special.items())
+    return shown
+
+
+def put_first(names, entry: dict) -> dict:
+    """Returns the entry with the names that it has in front, and then the others."""
+    first = [name for name in names if name in entry]
+    return {name: entry[name] for name in first + [name for name in entry if name not in first]}
+
+
+def peers_to_json(key: bytes, peers):
+    """Returns a list of peers as JSON, compact (BEP 7, 23) or not; None if it is neither."""
+    if isinstance(peers, bytes):
+        size = 4 if key == b"peers" else 16
+        # Of a list that was cut the entries that are whole count.
+        return [
+            {
+                "ip": socket.inet_ntop(FAMILIES[size], peers[start : start + size]),
+                "port": int.from_bytes(peers[start + size : start + size + 2], "big"),
+            }
+            for start in range(0, len(peers) - size - 1, size + 2)
+        ]
+    if isinstance(peers, list):
+        return [peer_to_json(peer) for peer in peers]
+    return None
+
+
+def peer_to_json(peer):
+    """Returns a peer of a list that is not compact, as JSON; its peer id in hex."""
+    shown = import_bencode().to_json(peer)
+    if isinstance(peer, dict):
+        if isinstance(peer.get(b"peer id"), bytes):
+            shown["peer id"] = peer[b"peer id"].hex()
+        shown = put_first(("ip", "peer id", "port"), shown)
+    return shown
+
+
+def scrape_to_json(reply: dict) -> dict:
+    """Returns a reply to a scrape as the command shows it: counts by info hash in hex."""
+    to_json = import_bencode().to_json
+    shown = {}
+    for key, counts in reply[b"files"].items():
+        entry = to_json(counts)
+        if isinstance(counts, dict):
+            entry = put_first(("complete", "downloaded", "incomplete"), entry)
+        shown[scraped_hash(key).hex()] = entry
+    return shown
+
+
+def reply_to_json(command: str, reply):
+    """Returns any decoded reply as JSON, also one that is no answer to the command."""
+    if isinstance(reply, dict) and (command == "announce" or b"failure reason" in reply):
+        return announce_to_json(reply)
+    if isinstance(reply, dict) and isinstance(reply.get(b"files"), dict):
+        return scrape_to_json(reply)
+    return import_bencode().to_json(reply)
+
+
+# The command line.
+DESCRIPTION = "Ask a BitTorrent tracker over HTTP (BEP 3, 48) and print its answer as JSON."
+HASH = "9c38422213e30bff212b30c360d26f9a02136422"
+EXIT_CODES = """\
+exit codes:
+  0 the tracker answered, 1 it did not, 2 wrong usage (nothing was sent),
+  130 Ctrl-C, 143 SIGTERM
+"""
+HELP = """\
+commands:
+  announce URL INFO_HASH              join a swarm and get peers
+  scrape URL [INFO_HASH ...]          count seeders and leechers
+
+examples:
+  {{prog}} announce https://tracker.example.org/announce {hash}
+  {{prog}} scrape https://tracker.example.org/announce {hash}
+  {{prog}} announce --help
+
+{exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
+ANNOUNCE_HELP = """\
+examples:
+  {{prog}} announce https://tracker.example.org/announce {hash}
+  {{prog}} announce http://tracker.example.org {hash} --left 1 --peers-wanted 50
+  {{prog}} announce http://tracker.example.org {hash} --event stopped | jq .
+
+An announce enters the caller into the swarm; --event stopped takes it out again. Without a path
+/announce is asked. Proxies are taken from http_proxy, https_proxy and no_proxy.
+
+{exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
+SCRAPE_HELP = """\
+examples:
+  {{prog}} scrape https://tracker.example.org/announce {hash}
+  {{prog}} scrape http://tracker.example.org {hash} | jq '.[].complete'
+
+The last part of the path is turned from announce to scrape (BEP 48). Without an INFO_HASH the
+tracker is asked for all its torrents, which not every tracker answers.
+
+{exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
+VALUED_OPTIONS = {
+    name: name
+    for name in (
+        "--timeout --format --event --uploaded --downloaded --left --port --peer-addr --peer-id"
+        " --compact --peers-wanted --key --tracker-id --user-agent --header --cacert"
+    ).split()
+}
+
+
+def add_announce_options(parser) -> None:
+    count = whole_number(0, 2 ** 63 - 1)
+    add = parser.add_argument
+    add("info_hash", metavar="INFO_HASH", type=parse_info_hash)
+    add(
+        "--event",
+        choices=["none", "started", "stopped", "completed"],
+        default="completed",
+        help="default completed",
+    )
+    add("--uploaded", type=count, default=0, metavar="BYTES", help="default 0")
+    add("--downloaded", type=count, default=0, metavar="BYTES", help="default 0")
+    add("--left", type=count, default=0, metavar="BYTES", help="default 0, a seeder")
+    add("--port", type=whole_number(1, 65535), default=17548, help="default 17548")
+    add("--peer-addr", metavar="ADDRESS", help="an address of the peer's own, sent as ip=")
+    add(
+        "--peer-id",
+        type=parse_peer_id,
+        default=b"-qB00000000000000001",
+        help="20 ASCII characters or 40 hex digits (default -qB00000000000000001)",
+    )
+    add("--compact", type=whole_number(0, 1), default=1, metavar="0|1", help="default 1")
+    add("--peers-wanted", type=whole_number(-1, 2 ** 31 - 1), metavar="N", help="sent as numwant=")
+    add("--key", help="sent as it is given")
+    add("--tracker-id", metavar="ID", help="sent as it is given, as trackerid=")
+
+
+def add_scrape_options(parser) -> None:
+    parser.add_argument("info_hash", metavar="INFO_HASH", nargs="*", type=parse_info_hash)
+
+
+COMMANDS = {
+    "announce": (
+        add_announce_options,
+        "%(prog)s announce URL INFO_HASH [options]",
+        ANNOUNCE_HELP,
+    ),
+    "scrape": (
+        add_scrape_options,
+        "%(prog)s scrape URL [INFO_HASH ...] [options]",
+        SCRAPE_HELP,
+    ),
+}
+
+
+def parse_arguments(argv: list, prog: str) -> tuple:
+    """Returns (command, argparse namespace, URL of the request)."""
+    options, positionals = split_arguments(argv, VALUED_OPTIONS)
+    show_version(options, prog)
+    command = positionals[0] if positionals else None
+    if command not in COMMANDS:
+        usage = "%(prog)s announce|scrape URL [INFO_HASH] [options]"
+        refuse_command(command, options, prog, usage, DESCRIPTION, HELP)
+    add_options, usage, examples = COMMANDS[command]
+    parser = ArgumentParser(
+        prog=prog, usage=usage, description=DESCRIPTION, epilog=examples.format(prog=prog)
+    )
+    parser.add_argument("tracker", metavar="URL", help="http://host[:port][/path][?query]")
+    add_options(parser)
+    add_http_options(parser, "http_tracker_client.py/" + VERSION)
+    add_format_option(parser)
+    add_common_options(parser, timeout=5)
+    arguments = parser.parse_args(options + ["--"] + positionals[1:])
+    try:
+        url = (announce_url if command == "announce" else scrape_url)(arguments.tracker)
+        check_family(split_url(url).host, arguments.family)
+        proxy_for(url, os.environ)
+    except ValueError as error:
+        parser.error("argument URL: {!r}: {}".format(arguments.tracker, error))
+    return command, arguments, with_query(url, build_query(command, arguments))
+
+
+def build_query(command: str, arguments) -> str:
+    """Returns the query that the arguments ask for."""
+    if command == "scrape":
+        return scrape_query(arguments.info_hash)
+    return announce_query(
+        HttpAnnounce(
+            info_hash=arguments.info_hash,
+            peer_id=arguments.peer_id,
+            port=arguments.port,
+            uploaded=arguments.uploaded,
+            downloaded=arguments.downloaded,
+            left=arguments.left,
+            event=arguments.event,
+            compact=arguments.compact,
+            peers_wanted=arguments.peers_wanted,
+            key=arguments.key,
+            peer_addr=arguments.peer_addr,
+            tracker_id=arguments.tracker_id,
+        )
+    )
+
+
+def ask(command: str, arguments, url: str) -> tuple:
+    """Sends the request; returns (the decoded reply, the Failure that it is, or None).
+
+    Raises Failure where there is no reply that can be decoded.
+    """
+    deadline = time.monotonic() + arguments.timeout
+    trace = (lambda text: write_stderr(escape(text))) if arguments.verbose else None
+    limit = ANNOUNCE_LIMIT
+    if command == "scrape":
+        limit = SCRAPE_LIMIT if arguments.info_hash else FULL_SCRAPE_LIMIT
+    response = fetch(url, http_options_of(arguments, trace), deadline, limit)
+    reply = read_reply(response)
+    try:
+        if command == "announce":
+            check_announce(reply, response.status, arguments.event)
+        else:
+            check_scrape(reply, response.status)
+    except Failure as failure:
+        return reply, failure
+    return reply, None
+
+
+def main(argv: list, prog: str = "http_tracker_client.py") -> int:
+    """Runs the command with the arguments after its name; returns the exit code."""
+    command, arguments, url = parse_arguments(argv, prog)
+    try:
+        import_bencode()
+    except Failure as failure:
+        write_stderr("{}: error: {}".format(prog, escape(str(failure))))
+        return 2
+    try:
+        reply, failure = ask(command, arguments, url)
+    except Failure as caught:
+        reply, failure = None, caught
+    if reply is not None:
+        shown = reply_to_json(command, reply)
+        write_stdout(to_json_text(shown, arguments.format != "compact") + "\n")
+    if failure and failure.kind != "failure_reason":
+        write_record("error", kind=failure.kind, source=arguments.tracker, message=str(failure))
+    elif not failure and command == "scrape":
+        asked = set(arguments.info_hash)
+        found = {scraped_hash(key) for key in reply[b"files"]}
+        warn_if_truncated(len(asked), len(asked & found))
+    return 1 if failure else 0
+
+
+if __name__ == "__main__":
+    run(main)

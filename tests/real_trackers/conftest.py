@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: LGPL-3.0-only
+"""Trackers and a client that others wrote, started for the tests of this folder.
+
+opentracker is a command (Debian has it), bittorrent-tracker's server comes from npm into the
+folder that BITTORRENT_TRACKER_DIR names, libtorrent from PyPI. Each test skips what is not here.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections import namedtuple
+
+import bencode
+import pytest
+from loopback_tracker import LoopbackTracker
+
+SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bittorrent_tracker_server.mjs")
+# libtorrent keeps UDP connection ids by address, whatever the port, so each tracker has its own;
+# bittorrent-tracker is on 127.0.0.1.
+OPENTRACKER_ADDRESS = "127.0.0.2"
+LOOPBACK_TRACKER_ADDRESS = "127.0.0.3"
+PATIENCE = 20  # seconds until something that was started has to be there
+START_ATTEMPTS = 5
+
+OpenTracker = namedtuple("OpenTracker", "udp http")
+BittorrentTracker = namedtuple("BittorrentTracker", "udp udp6 http http6")
+# Where a seeding client is to be found: its (address, port) over IPv4 and over IPv6.
+Seeder = namedtuple("Seeder", "info_hash ipv4 ipv6")
+
+
+class Torrent:
+    """The metainfo of a small torrent, which is another one for each name."""
+
+    def __init__(self, name):
+        self.content = name.encode("ascii") * 100
+        self.info = {
+            b"name": name.encode("ascii"),
+            b"length": len(self.content),
+            b"piece length": 32768,
+            b"pieces": hashlib.sha1(self.content).digest(),
+        }
+        self.info_hash = hashlib.sha1(bencode.encode(self.info)).hexdigest()
+
+
+# A swarm for each purpose, since all tests talk to the same trackers.
+TORRENTS = {
+    name: Torrent(name)
+    for name in (
+        "seeded on opentracker",
+        "seeded on bittorrent-tracker",
+        "seeded on bittorrent-tracker over UDP and IPv6",
+        "seeded on bittorrent-tracker over HTTP and IPv6",
+        "seeded on bittorrent-tracker over IPv4 and IPv6",
+        "seeded on the loopback tracker",
+        "left over udp",
+        "left over udp6",
+        "left over http",
+        "left over http6",
+        "counted",
+        "checked",
+        "nobody has it",
+    )
+}
+
+
+def free_port():
+    """Returns a port that is free for opentracker over TCP and UDP."""
+    while True:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind((OPENTRACKER_ADDRESS, 0))
+            try:
+                udp.bind(tcp.getsockname())
+            except OSError:
+                continue
+            return tcp.getsockname()[1]
+
+
+def require_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("no IPv6 on loopback here: sysctl net.ipv6.conf.lo.disable_ipv6=0")
+
+
+def answers_http(process, address):
+    """Waits until a process serves HTTP on the address; False when it ended instead."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen("http://{}/scrape".format(address), timeout=1).close()
+            return True
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            # Nothing can be waited on for a socket that another process will open.
+            time.sleep(0.02)
+    return False
+
+
+def end(process):
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture(scope="session")
+def opentracker():
+    """A running opentracker that lists the TORRENTS and no others: an OpenTracker of URLs."""
+    command = shutil.which("opentracker")
+    if not command:
+        pytest.skip("opentracker is not here: apt-get install opentracker")
+    # It becomes nobody where it is started by root, and must read the list then.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        with open(os.path.join(folder, "white.txt"), "w") as whitelist:
+            whitelist.write("".join(t.info_hash + "\n" for t in TORRENTS.values()))
+        for _ in range(START_ATTEMPTS):
+            port = free_port()
+            address = "{}:{}".format(OPENTRACKER_ADDRESS, port)
+            process = subprocess.Popen(
+                [command, "-i", OPENTRACKER_ADDRESS, "-p", str(port), "-P", str(port)]
+                + ["-d", folder, "-w", "white.txt"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            if answers_http(process, address):
+                break
+            end(process)
+        else:
+            pytest.fail("opentracker does not start")
+        yield OpenTracker("udp://" + address, "http://{}/announce".format(address))
+        end(process)
+
+
+@pytest.fixture(scope="session")
+def bittorrent_tracker():
+    """A running server of bittorrent-tracker: a BittorrentTracker of URLs."""
+    node = shutil.which("node")
+    folder = os.environ.get("BITTORRENT_TRACKER_DIR")
+    if not node or not folder:
+        pytest.skip(
+            "bittorrent-tracker is not here: npm install --ignore-scripts bittorrent-tracker "
+            "in a folder, and that folder in BITTORRENT_TRACKER_DIR"
+        )
+    require_ipv6()
+    process = subprocess.Popen(
+        [node, SERVER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    line = process.stdout.readline()
+    if not line:
+        pytest.fail("bittorrent-tracker does not start from {}".format(folder))
+    yield BittorrentTracker(**json.loads(line))
+    process.stdin.close()
+    process.stdout.close()
+    process.wait()
+
+
+class Client:
+    """A libtorrent session on loopback that seeds what it is told to."""
+
+    def __init__(self, libtorrent, folder):
+        self.libtorrent = libtorrent
+        self.folder = folder
+        self.session = libtorrent.session(
+            {
+                "listen_interfaces": "127.0.0.1:0,[::1]:0",
+                "announce_to_all_trackers": True,
+                "announce_to_all_tiers": True,
+                "enable_dht": False,
+                "enable_lsd": False,
+                "enable_natpmp": False,
+                "enable_upnp": False,
+                "stop_tracker_timeout": 0,
+                "alert_mask": libtorrent.alert.category_t.status_notification
+                | libtorrent.alert.category_t.tracker_notification,
+            }
+        )
+        self.answered = set()
+        self.listening = {}
+        self._wait(lambda: len(self.listening) == 2)
+
+    def seed(self, torrent, *trackers):
+        """Seeds the torrent and returns once all trackers have answered its announce."""
+        parameters = self.libtorrent.add_torrent_params()
+        parameters.ti = self.libtorrent.torrent_info({b"info": torrent.info})
+        parameters.save_path = str(self.folder)
+        parameters.trackers = list(trackers)
+        # Complete as it is, and started at once: not when its turn comes in a queue.
+        parameters.flags = self.libtorrent.torrent_flags.seed_mode
+        (self.folder / torrent.info[b"name"].decode("ascii")).write_bytes(torrent.content)
+        handle = self.session.add_torrent(parameters)
+        assert str(handle.info_hash()) == torrent.info_hash
+        answers = {(torrent.info_hash, url) for url in trackers}
+        self._wait(lambda: self.answered >= answers)
+        return Seeder(torrent.info_hash, self.listening["IPv4"], self.listening["IPv6"])
+
+    def _wait(self, condition):
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, (self.listening, self.answered)
+            self.session.wait_for_alert(500)
+            for alert in self.session.pop_alerts():
+                self._take(alert)
+
+    def _take(self, alert):
+        if isinstance(alert, self.libtorrent.tracker_reply_alert):
+            self.answered.add((str(alert.handle.info_hash()), alert.url))
+        elif isinstance(alert, self.libtorrent.listen_succeeded_alert):
+            family = "IPv6" if ":" in alert.address else "IPv4"
+            self.listening[family] = (alert.address, alert.port)
+
+
+@pytest.fixture(scope="session")
+def client(tmp_path_factory):
+    """A libtorrent Client."""
+    libtorrent = pytest.importorskip(
+        "libtorrent", reason="libtorrent is not here: pip install libtorrent"
+    )
+    require_ipv6()
+    return Client(libtorrent, tmp_path_factory.mktemp("seeds"))
+
+
+@pytest.fixture(scope="module")
+def loopback_tracker():
+    with LoopbackTracker([LOOPBACK_TRACKER_ADDRESS]) as tracker:
+        yield tracker
+
+
+@pytest.fixture(scope="session")
+def torrents():
+    """The Torrents of these tests by name, each for a swarm of its own."""
+    return TORRENTS
+
+
+@pytest.fixture(scope="session")
+def until():
+    """A function that waits until a condition, asked again and again, is true."""
+
+    def wait(condition):
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, "this did not become true in time"
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def udp_client(run_script):
+    return functools.partial(run_script, "udp_tracker_client.py")
+
+
+@pytest.fixture(scope="session")
+def http_client(run_script):
+    return functools.partial(run_script, "http_tracker_client.py")
+
+
+@pytest.fixture(scope="session")
+def checker(run_script):
+    return functools.partial(run_script, "tracker_checker.py")

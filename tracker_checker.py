@@ -1,0 +1,3635 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-3.0-only
+"""Check BitTorrent trackers over UDP and HTTP, and health endpoints, all at once.
+
+    tracker_checker.py udp://tracker.example.org:6969 https://tracker.example.net/announce
+    tracker_checker.py --format table trackers.txt
+    curl -s https://example.org/trackers.txt | tracker_checker.py --format urls -
+    tracker_checker.py monitor udp://tracker.example.org:6969 --interval 60 --duration 3600
+
+Needs python3 (3.6 or newer) and bencode.py beside it, nothing else. It follows BEP 3, 7, 12, 15,
+23, 31, 41, 48 and 52, and prints what the Rust tracker checker prints, among other formats.
+
+It reads from top to bottom: the code it shares with the two clients (carried word for word by
+tools/sync_copies.py, so that every script remains a single file: skip it at first), the inputs,
+the checks, the runner that drives them all, the reports, the monitor, the command line.
+"""
+# --- carried region: signals (home: udp_tracker_client.py) ---
+if __name__ == "__main__":
+    # Ctrl-C and SIGTERM end the script without a traceback, also while it still imports.
+    # _signal is what signal is made of, without the enums that take a while to build.
+    try:
+        import os
+        import _signal
+
+        _signal.signal(_signal.SIGINT, lambda number, frame: os._exit(130))
+        _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
+    except KeyboardInterrupt:
+        raise SystemExit(130)
+# --- end of carried region: signals ---
+
+import argparse
+import errno
+import io
+import os
+import re
+import selectors
+import socket
+import struct
+import sys
+import time
+from collections import deque, namedtuple
+from heapq import heappop, heappush
+
+VERSION = "0.1.0"
+
+
+# --- carried region: output (home: udp_tracker_client.py) ---
+class Failure(Exception):
+    """Why a request has no answer: `kind` is a word for programs, the text is for people."""
+
+    def __init__(self, kind, message):
+        super().__init__(message)
+        self.kind = kind
+
+
+def escape(text: str) -> str:
+    """Returns text with control characters, direction marks and the like written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def to_json_text(value, pretty: bool) -> str:
+    """Returns value as ASCII JSON: indented by two spaces, or on one line without spaces."""
+    import json
+
+    if pretty:
+        text = json.dumps(value, indent=2)
+    else:
+        text = json.dumps(value, separators=(",", ":"))
+    # json leaves DEL as it is, the one control character within ASCII's upper end.
+    return text.replace("\x7f", "\\u007f")
+
+
+def write_stdout(text: str) -> None:
+    """Writes text to stdout at once; a reader that has gone away is not an error.
+
+    Raises Failure (output_failed) when it cannot be written, as on a full disk.
+    """
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
+
+
+def write_stderr(text: str) -> None:
+    """Writes a line to stderr; there is no place left to complain when that fails."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+    except OSError:
+        pass
+
+
+def write_record(name: str, **fields) -> None:
+    """Writes {name: fields} to stderr as one line of compact JSON."""
+    write_stderr(to_json_text({name: fields}, pretty=False))
+
+
+def run(main) -> None:
+    """Runs main(arguments) as a command and ends the process with the exit code it returns."""
+    try:
+        code = main(sys.argv[1:])
+    except SystemExit as stop:
+        code = stop.code
+    except Failure as failure:
+        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+        code = 1
+    # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
+    # could not take would be tried again, with a traceback.
+    os._exit(code or 0)
+
+
+# --- end of carried region: output ---
+
+
+# --- carried region: arguments (home: udp_tracker_client.py) ---
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse, with one line for a usage error and no abbreviated options."""
+
+    def __init__(self, **settings):
+        super().__init__(formatter_class=self.narrow_formatter, allow_abbrev=False, **settings)
+
+    @staticmethod
+    def narrow_formatter(prog):
+        """argparse makes a formatter for each option; asking for the terminal's width is slow."""
+        return argparse.RawDescriptionHelpFormatter(prog, width=80)
+
+    def error(self, message):
+        write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
+        raise SystemExit(2)
+
+    def print_help(self, file=None):
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        write_stdout(self.format_help())
+
+
+DIGITS = frozenset("0123456789")
+HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
+NAME_CHARACTERS = HEX_DIGITS | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-_")
+SCHEME_CHARACTERS = NAME_CHARACTERS - {"_"} | {"+", "."}
+
+
+def is_hex(text: str, digits: int) -> bool:
+    return len(text) == digits and HEX_DIGITS.issuperset(text)
+
+
+def split_arguments(argv: list, valued: dict) -> tuple:
+    """Splits argv into options, each tied to its value, and positional arguments.
+
+    argparse would take `--key -4` for two options, and before 3.7 it cannot have options amid a
+    list of positional arguments. valued has the options that take a value, with their long
+    names: {"--output": "--output", "-o": "--output"}.
+    """
+    options, positionals, words = [], [], iter(argv)
+
+    def tie(name, value):
+        options.append(name if value is None else name + "=" + value)
+
+    for word in words:
+        if word == "--":
+            positionals.extend(words)
+        elif word == "-" or not word.startswith("-"):
+            positionals.append(word)
+        elif word in valued:
+            tie(valued[word], next(words, None))
+        elif word.startswith("--"):
+            options.append(word)
+        else:
+            for position, letter in enumerate(word[1:], 2):
+                name = valued.get("-" + letter)
+                if name:
+                    tie(name, word[position:] or next(words, None))
+                    break
+                options.append("-" + letter)
+    return options, positionals
+
+
+def whole_number(low: int, high: int):
+    """Returns an argparse type for whole numbers from low to high."""
+
+    def parse(text):
+        digits = text[1:] if text[:1] in ("+", "-") else text
+        # Checked before int() sees it, which takes the digits of every script and underscores.
+        if digits and DIGITS.issuperset(digits) and len(digits) < 30 and low <= int(text) <= high:
+            return int(text)
+        raise argparse.ArgumentTypeError(
+            "{!r} is not a whole number from {} to {}".format(text, low, high)
+        )
+
+    return parse
+
+
+def parse_seconds(text: str) -> float:
+    """An argparse type: a number of seconds above 0, at most a day."""
+    if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
+        if 0 < float(text) <= 86400:
+            return float(text)
+    raise argparse.ArgumentTypeError(
+        "{!r} is not a number of seconds above 0, at most 86400".format(text)
+    )
+
+
+def parse_peer_id(text: str) -> bytes:
+    """An argparse type: a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes."""
+    if is_hex(text, 40):
+        return bytes.fromhex(text)
+    if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
+        return text.encode("ascii")
+    raise argparse.ArgumentTypeError(
+        "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
+    )
+
+
+def parse_info_hash(text: str) -> bytes:
+    """An argparse type: an info hash or a magnet link, as the 20 bytes that trackers know.
+
+    40 hex digits or 32 base32 characters (BEP 9), or 64 hex digits of version 2, of which BEP 52
+    sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
+    """
+    if text[:8].lower() == "magnet:?":
+        topics = [
+            part[part.index("=") + 1 :].replace("%3A", ":").replace("%3a", ":")
+            for part in text[8:].split("&")
+            if re.match(r"xt(\.[0-9]+)?=", part)
+        ]
+        for prefix in ("urn:btih:", "urn:btmh:1220"):
+            for topic in topics:
+                if topic.lower().startswith(prefix):
+                    return parse_info_hash(topic[len(prefix) :])
+        raise argparse.ArgumentTypeError("the magnet link has no xt=urn:btih:INFO_HASH")
+    if is_hex(text, 40) or is_hex(text, 64):
+        return bytes.fromhex(text)[:20]
+    if re.match(r"[2-7A-Za-z]{32}\Z", text):
+        import base64
+
+        return base64.b32decode(text.upper())
+    raise argparse.ArgumentTypeError(
+        "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
+        "(version 2) or a magnet link are expected".format(text)
+    )
+
+
+def add_common_options(parser, timeout: int) -> None:
+    """Adds the options that every command has; timeout is the default, in seconds."""
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
+    parser.add_argument(
+        "--timeout",
+        type=parse_seconds,
+        default=timeout,
+        metavar="SECONDS",
+        help="total time allowed, name lookup and resends included (default {})".format(timeout),
+    )
+    families = parser.add_mutually_exclusive_group()
+    families.add_argument(
+        "-4",
+        "--ipv4",
+        dest="family",
+        action="store_const",
+        const=socket.AF_INET,
+        default=socket.AF_UNSPEC,
+        help="use IPv4 only",
+    )
+    families.add_argument(
+        "-6",
+        "--ipv6",
+        dest="family",
+        action="store_const",
+        const=socket.AF_INET6,
+        help="use IPv6 only",
+    )
+
+
+def add_format_option(parser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=["pretty", "json", "compact"],
+        default="pretty",
+        help="pretty (default; json is another name for it) or compact, on one line",
+    )
+
+
+def show_version(options: list, prog: str) -> None:
+    """Ends the command with its version where --version is among the options."""
+    if "--version" in options:
+        write_stdout("{} {}\n".format(prog, VERSION))
+        raise SystemExit(0)
+
+
+def refuse_command(command, options, prog, usage, description, examples) -> None:
+    """Ends with the help that is asked for without a command, else with a usage error."""
+    parser = ArgumentParser(
+        prog=prog, usage=usage, description=description, epilog=examples.format(prog=prog)
+    )
+    add_common_options(parser, timeout=5)
+    if command is None and {"-h", "--help"} & set(options):
+        parser.print_help()
+        raise SystemExit(0)
+    found = "no command" if command is None else "command {!r}".format(command)
+    parser.error("{}; announce or scrape is expected".format(found))
+
+
+def warn_if_truncated(requested: int, returned: int) -> None:
+    """Writes a warning record when a scrape reply has fewer torrents than were asked for."""
+    if returned < requested:
+        write_record(
+            "warning",
+            kind="scrape_response_truncated",
+            requested=requested,
+            returned=returned,
+            message="the tracker answered for {} of {} torrents".format(returned, requested),
+        )
+
+
+# --- end of carried region: arguments ---
+
+
+# --- carried region: names (home: udp_tracker_client.py) ---
+# credentials, port and query are None where the URL has none; path and query are as given.
+Url = namedtuple("Url", "scheme credentials host port path query")
+
+
+def split_url(text: str) -> Url:
+    """Checks a URL and splits it; the host comes out in ASCII, an IPv6 one without brackets.
+
+    Raises ValueError, with what was wrong and what is expected.
+    """
+    # Checked before anything is parsed, so that no line end or space can forge a request.
+    if not text.isprintable() or " " in text or "\\" in text:
+        raise ValueError("a URL has no spaces, control characters or backslashes")
+    scheme, separator, rest = text.partition("://")
+    if not (separator and scheme[:1].isalpha() and SCHEME_CHARACTERS.issuperset(scheme)):
+        raise ValueError("no scheme; a URL like udp://host:port or http://host/ is expected")
+    authority = rest.split("/")[0].split("?")[0].split("#")[0]
+    credentials, at_sign, location = authority.rpartition("@")
+    if location.startswith("["):
+        host, bracket, port = location[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
+        port = port[1:]
+    else:
+        host, _, port = location.partition(":")
+        if ":" in port:
+            raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
+    if port and not (DIGITS.issuperset(port) and len(port) < 6 and 0 < int(port) < 65536):
+        raise ValueError("port {!r} is not a number from 1 to 65535".format(port))
+    path, question_mark, query = rest[len(authority) :].partition("#")[0].partition("?")
+    return Url(
+        scheme.lower(),
+        credentials if at_sign else None,
+        check_host(host, location.startswith("[")),
+        int(port) if port else None,
+        path,
+        query if question_mark else None,
+    )
+
+
+def check_host(host: str, bracketed: bool) -> str:
+    """Returns the host in ASCII: an IPv6 literal (its scope after a %) or an IDNA name.
+
+    Raises ValueError when it is neither.
+    """
+    if bracketed:
+        address, percent, scope = host.partition("%")
+        if scope.startswith("25") and len(scope) > 2:
+            scope = scope[2:]
+        if not literal_family(address) == socket.AF_INET6 or (
+            percent and not re.match(r"[A-Za-z0-9_.~-]+\Z", scope)
+        ):
+            raise ValueError("{!r} is not an IPv6 address".format(host))
+        return address + percent + scope
+    if host and max(host) > "\x7f":
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise ValueError("{!r} is not a host name".format(host))
+    labels = (host[:-1] if host.endswith(".") else host).split(".")
+    if len(host) > 254 or not all(
+        0 < len(label) < 64 and NAME_CHARACTERS.issuperset(label) for label in labels
+    ):
+        raise ValueError("{!r} is not a host name or an address".format(host))
+    return host
+
+
+def literal_family(host: str):
+    """Returns AF_INET or AF_INET6 for an address literal, None for a name."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.inet_pton(family, host.partition("%")[0])
+    except OSError:
+        return None
+    return family
+
+
+def check_family(host: str, family: int) -> None:
+    """Raises ValueError for an address literal that is not of the family asked for."""
+    if family and literal_family(host) not in (None, family):
+        wanted, option = ("IPv4", "-4") if family == socket.AF_INET else ("IPv6", "-6")
+        raise ValueError("{} is not an {} address, as {} asks for".format(host, wanted, option))
+
+
+def show_address(address: tuple) -> str:
+    """Returns a socket address as 198.51.100.7:6969 or [2001:db8::1]:6969."""
+    return ("[{}]:{}" if ":" in address[0] else "{}:{}").format(address[0], address[1])
+
+
+def look_up(host: str, port: int, family: int) -> list:
+    """Returns the addresses of a host, in the order the system would try them.
+
+    Each is a socket address: (IPv4 address, port) or (IPv6 address, port, flow, scope). This
+    blocks, for a name as long as the system's resolver takes. Raises Failure (resolve_failed).
+    """
+    literal = literal_family(host)
+    if literal == socket.AF_INET:
+        return [(host, port)]
+    try:
+        found = socket.getaddrinfo(
+            host, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST if literal else 0
+        )
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a name that can be looked up"
+        raise Failure("resolve_failed", "{}: {}".format(host, reason))
+    addresses = []
+    for _, _, _, _, address in found:
+        if address[0].lower().startswith("::ffff:") and "." in address[0]:
+            # An IPv4-mapped address is the IPv4 network in another notation.
+            address = (address[0][7:], port)
+        if address not in addresses:
+            addresses.append(address)
+    return addresses
+
+
+def look_up_within(host: str, port: int, family: int, deadline: float) -> list:
+    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
+
+    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout).
+    """
+    if literal_family(host):
+        return look_up(host, port, family)
+    import threading
+
+    outcome = []
+
+    def work():
+        try:
+            outcome.append(look_up(host, port, family))
+        except Failure as failure:
+            outcome.append(failure)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(max(0, deadline - time.monotonic()))
+    if not outcome:
+        raise Failure("timeout", "{}: the name lookup took too long".format(host))
+    if isinstance(outcome[0], Failure):
+        raise outcome[0]
+    return outcome[0]
+
+
+def network_failure(error: OSError) -> Failure:
+    """Returns the Failure that stands for what the network said to a socket."""
+    if isinstance(error, (ConnectionRefusedError, ConnectionResetError)):
+        return Failure("refused", "the connection was refused")
+    return Failure("unreachable", "unreachable: {}".format(error.strerror or error))
+
+
+def combined_failure(failures: list) -> Failure:
+    """Returns one Failure for [(address, Failure)], in the order in which they failed."""
+    kind = failures[-1][1].kind
+    if len(failures) == 1:
+        return Failure(kind, str(failures[0][1]))
+    parts = ["{}: {}".format(show_address(address), failure) for address, failure in failures]
+    return Failure(kind, "; ".join(parts))
+
+
+def encode_path(path: str, query: str) -> str:
+    """Returns path and query (None or "" for none) of a URL in ASCII, the rest as %XX of UTF-8."""
+    text = path + "?" + query if query else path
+    return "".join(
+        c if c < "\x7f" else "".join("%{:02X}".format(byte) for byte in c.encode("utf-8", "replace"))
+        for c in text
+    )
+
+
+# --- end of carried region: names ---
+
+
+# --- carried region: udp (home: udp_tracker_client.py) ---
+# The wire format of BEP 15: pure functions, values in and bytes out, and back.
+PROTOCOL_ID = 0x41727101980
+CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
+ACTIONS = ("connect", "announce", "scrape", "error")
+EVENTS = {"none": 0, "completed": 1, "started": 2, "stopped": 3}
+HASHES_PER_SCRAPE = 74
+CONNECTION_LIFETIME = 60  # seconds in which a client may use a connection id
+
+# Numbers are signed, as on the wire; peers are socket addresses.
+AnnounceReply = namedtuple("AnnounceReply", "transaction_id interval leechers seeders peers")
+# stats is [(seeders, completed, leechers)].
+ScrapeReply = namedtuple("ScrapeReply", "transaction_id stats")
+ErrorReply = namedtuple("ErrorReply", "transaction_id message")
+
+
+class Connect:
+    """A connect request (BEP 15), which asks for the connection id of the others."""
+
+    action = CONNECT
+
+    @staticmethod
+    def encode(connection_id: int, transaction_id: int) -> bytes:
+        return struct.pack(">qii", PROTOCOL_ID, CONNECT, transaction_id)
+
+    @staticmethod
+    def parse(reply: bytes, ipv6: bool) -> int:
+        """Returns the connection id; raises ValueError for a reply that is too short."""
+        if len(reply) < 16:
+            raise ValueError("{} bytes, 16 are expected".format(len(reply)))
+        return struct.unpack_from(">q", reply, 8)[0]
+
+
+class Announce(
+    namedtuple(
+        "Announce",
+        "info_hash peer_id downloaded left uploaded event ip_address key peers_wanted port url_data",
+    )
+):
+    """An announce request (BEP 15); event is its number, ip_address and url_data are bytes."""
+
+    action = ANNOUNCE
+
+    def encode(self, connection_id: int, transaction_id: int) -> bytes:
+        fixed = struct.pack(
+            ">qii20s20sqqqi4siiH",
+            connection_id,
+            ANNOUNCE,
+            transaction_id,
+            self.info_hash,
+            self.peer_id,
+            self.downloaded,
+            self.left,
+            self.uploaded,
+            self.event,
+            self.ip_address,
+            self.key,
+            self.peers_wanted,
+            self.port,
+        )
+        return fixed + encode_url_data(self.url_data)
+
+    def parse(self, reply: bytes, ipv6: bool) -> AnnounceReply:
+        """Raises ValueError for a reply that is too short."""
+        if len(reply) < 20:
+            hint = ""
+            if len(reply) == 8:
+                hint = "; opentracker answers so when the torrent is not on its list"
+            raise ValueError("{} bytes, 20 are expected{}".format(len(reply), hint))
+        _, transaction_id, interval, leechers, seeders = struct.unpack_from(">iiiii", reply)
+        size, family = (18, socket.AF_INET6) if ipv6 else (6, socket.AF_INET)
+        # Trackers have been seen to cut a list short: the entries that are whole count.
+        peers = [
+            (
+                socket.inet_ntop(family, reply[start : start + size - 2]),
+                int.from_bytes(reply[start + size - 2 : start + size], "big"),
+            )
+            for start in range(20, len(reply) - size + 1, size)
+        ]
+        return AnnounceReply(transaction_id, interval, leechers, seeders, peers)
+
+
+class Scrape(namedtuple("Scrape", "info_hashes")):
+    """A scrape request (BEP 15) for at most 74 info hashes."""
+
+    action = SCRAPE
+
+    def encode(self, connection_id: int, transaction_id: int) -> bytes:
+        fixed = struct.pack(">qii", connection_id, SCRAPE, transaction_id)
+        return fixed + b"".join(self.info_hashes)
+
+    def parse(self, reply: bytes, ipv6: bool) -> ScrapeReply:
+        """Raises ValueError for a reply that ends within its first entry."""
+        if 8 < len(reply) < 20:
+            raise ValueError("{} bytes, 20 are expected".format(len(reply)))
+        _, transaction_id = struct.unpack_from(">ii", reply)
+        whole = (len(reply) - 8) // 12 * 12
+        return ScrapeReply(transaction_id, list(struct.iter_unpack(">iii", reply[8 : 8 + whole])))
+
+
+def encode_url_data(url_data: bytes) -> bytes:
+    """Returns the URL data options of BEP 41, each with 255 bytes at most."""
+    options = []
+    for start in range(0, len(url_data), 255):
+        part = url_data[start : start + 255]
+        options.append(bytes((2, len(part))) + part)
+    return b"".join(options)
+
+
+def url_data_of(path: str, query: str) -> bytes:
+    """Returns what BEP 41 sends of a URL: nothing where the path says nothing of its own."""
+    if not query and path in ("", "/", "/announce", "/scrape"):
+        return b""
+    return encode_path(path, query).encode("ascii")
+
+
+def parse_reply(request, action: int, reply: bytes, ipv6: bool):
+    """Returns what the request makes of its reply, an ErrorReply or a Failure (invalid_response).
+
+    The transaction id was right, so a wrong action or shape is the tracker's own word.
+    """
+    if action == ERROR:
+        return parse_error(reply)
+    name = ACTIONS[request.action]
+    if action != request.action:
+        text = "the reply to {} has action {}, {} is expected".format(name, action, request.action)
+        return Failure("invalid_response", text)
+    try:
+        return request.parse(reply, ipv6)
+    except ValueError as error:
+        return Failure("invalid_response", "the reply to {} has {}".format(name, error))
+
+
+def parse_error(reply: bytes) -> ErrorReply:
+    """Parses the error reply of BEP 15; some trackers end the text with a NUL."""
+    _, transaction_id = struct.unpack_from(">ii", reply)
+    text = reply[8:].rstrip(b"\0")
+    try:
+        return ErrorReply(transaction_id, text.decode("utf-8"))
+    except UnicodeDecodeError:
+        return ErrorReply(transaction_id, text.decode("latin-1"))
+
+
+def new_transaction_id() -> int:
+    return int.from_bytes(os.urandom(4), "big", signed=True)
+
+
+class Pending:
+    """A request that is under way: what it is, and when it was and will be sent."""
+
+    __slots__ = ("request", "index", "first_sent", "sends", "next_send", "wait")
+
+    def __init__(self, request, index, now, wait):
+        self.request = request
+        self.index = index
+        self.first_sent = now
+        self.sends = 0
+        self.next_send = now
+        self.wait = wait
+
+
+class Exchange:
+    """The rules of BEP 15 with one address of a tracker, without I/O and without a clock.
+
+    The caller sends what due() returns, gives receive() every datagram that arrives, and calls
+    due() again at wake_at or after a receive(). Times are seconds of any one clock.
+
+    The strategy: one connect, whose connection id then carries all requests, up to eight at a
+    time. Every request, the connect too, is sent again after 1, 2, 4, 8 … units, where the unit
+    is a fifteenth of the time that was left when it was first sent, one second at most. So four
+    sends fit into any time that is left, and the fourth still has half of it to be answered.
+    A resend keeps its transaction id: a late reply to an earlier send counts, and the second of
+    two replies belongs to nobody any more. What carries an unknown transaction id is ignored.
+
+    replies has an entry for each request, in order: None while it is open, then an
+    AnnounceReply, ScrapeReply, ErrorReply or Failure (timeout, invalid_response, or what the
+    caller says with fail()). replied_at has the times at which they became known, connected_at
+    that of the latest connection id, None while there was none.
+    """
+
+    IN_FLIGHT = 8
+
+    __slots__ = (
+        "requests replies replied_at ipv6 deadline held connection_id connected_at reconnected"
+        " waiting pending wake_at"
+    ).split()
+
+    def __init__(self, requests, ipv6, now, deadline, held=False):
+        self.requests = requests
+        self.replies = [None] * len(requests)
+        self.replied_at = [None] * len(requests)
+        self.ipv6 = ipv6
+        self.deadline = deadline
+        self.held = held
+        self.reconnected = False
+        self.waiting = []
+        self.pending = {}
+        self.connected_at = None
+        self._connect(now)
+
+    @property
+    def finished(self) -> bool:
+        return None not in self.replies
+
+    def due(self, now: float) -> list:
+        """Returns the datagrams to send now and sets wake_at; at the deadline, ends in timeouts."""
+        if now >= self.deadline:
+            self._time_out(now)
+            return []
+        if self.connection_id is not None and now - self.connected_at >= CONNECTION_LIFETIME:
+            self._connect(now)
+        datagrams = []
+        wake_at = self.deadline
+        for transaction_id, pending in self.pending.items():
+            if pending.next_send <= now:
+                datagrams.append(pending.request.encode(self.connection_id, transaction_id))
+                pending.sends += 1
+                pending.next_send = now + pending.wait
+                pending.wait *= 2
+            if pending.next_send < wake_at:
+                wake_at = pending.next_send
+        self.wake_at = wake_at
+        return datagrams
+
+    def receive(self, datagram: bytes, now: float):
+        """Takes a datagram that arrived at now.
+
+        Returns the seconds since its request was first sent, None when it belongs to none.
+        """
+        if len(datagram) < 8:
+            return None
+        action, transaction_id = struct.unpack_from(">ii", datagram)
+        pending = self.pending.pop(transaction_id, None)
+        if pending is None:
+            return None
+        self.wake_at = now
+        reply = parse_reply(pending.request, action, datagram, self.ipv6)
+        if pending.index is not None:
+            if self._is_rejection(reply):
+                # The tracker has forgotten the connection id, or was started anew.
+                self.reconnected = True
+                self._connect(now)
+            else:
+                self._settle(pending.index, reply, now)
+        elif isinstance(reply, (Failure, ErrorReply)):
+            self.fail(reply, now)
+        else:
+            self.connection_id = reply
+            self.connected_at = now
+        self._fill(now)
+        return now - pending.first_sent
+
+    def release(self, now: float) -> None:
+        """Lets an exchange that was held at its connect go on to its requests."""
+        self.held = False
+        self._fill(now)
+
+    def fail(self, outcome, now: float) -> None:
+        """Ends every request that is still open with a Failure or an ErrorReply."""
+        for index, reply in enumerate(self.replies):
+            if reply is None:
+                self._settle(index, outcome, now)
+        self.pending.clear()
+        self.waiting = []
+
+    def farewell(self) -> bytes:
+        """Returns an announce with event stopped for the announce that was accepted, else b""."""
+        for request, reply in zip(self.requests, self.replies):
+            if isinstance(reply, AnnounceReply) and self.connection_id is not None:
+                stopped = request._replace(event=EVENTS["stopped"], peers_wanted=0)
+                return stopped.encode(self.connection_id, new_transaction_id())
+        return b""
+
+    def _connect(self, now):
+        """Starts over with a connect; all that is open waits for its connection id."""
+        self.connection_id = None
+        self.waiting = [index for index, reply in enumerate(self.replies) if reply is None]
+        self.pending.clear()
+        self._start(Connect, None, now)
+
+    def _start(self, request, index, now):
+        transaction_id = new_transaction_id()
+        while transaction_id in self.pending:
+            transaction_id = new_transaction_id()
+        wait = min((self.deadline - now) / 15, 1)
+        self.pending[transaction_id] = Pending(request, index, now, wait)
+        self.wake_at = now
+
+    def _fill(self, now):
+        """Starts waiting requests while there is room in flight."""
+        if self.connection_id is None or self.held:
+            return
+        while self.waiting and len(self.pending) < self.IN_FLIGHT:
+            index = self.waiting.pop(0)
+            self._start(self.requests[index], index, now)
+
+    def _is_rejection(self, reply):
+        """Whether an error reply speaks of the connection id, for the first time."""
+        if self.reconnected or not isinstance(reply, ErrorReply):
+            return False
+        text = reply.message.lower()
+        return "connection" in text or "cookie" in text
+
+    def _settle(self, index, reply, now):
+        self.replies[index] = reply
+        self.replied_at[index] = now
+
+    def _time_out(self, now):
+        """Ends what is open, each request with the number of times that it was sent in vain."""
+        sends = {pending.index: pending.sends for pending in self.pending.values()}
+        for index, reply in enumerate(self.replies):
+            if reply is None:
+                under_way = index in sends
+                action = self.requests[index].action if under_way else CONNECT
+                times = sends.get(index if under_way else None, 0)
+                text = "no reply to {} (sent {} times)".format(ACTIONS[action], times)
+                self._settle(index, Failure("timeout", text), now)
+        self.pending.clear()
+
+
+class Conversation:
+    """A tracker asked over UDP at all of its addresses: the sockets around the exchanges.
+
+    The caller owns the selector and the clock: it calls advance(now) at wake_at, and
+    read(socket, now) for each socket of the conversation that the selector finds readable (the
+    selector's data is the conversation), until finished. Nothing here blocks.
+
+    The first address starts at once, the next a quarter of a second after it or as soon as it
+    fails (the way of RFC 8305), so that a dead address does not hide a live one. All may
+    connect; the first to get a connection id goes on alone while it does not fail.
+
+    At the end exchange is the one that the tracker answered, or else the last that failed (None
+    where no socket could be opened), address is its address, and failures has
+    [(address, Failure)] for those that were not answered, in the order in which they failed.
+    With farewell set, an announce that was accepted is followed by one with event stopped.
+    """
+
+    HEAD_START = 0.25
+    READS = 16  # datagrams taken from a socket at a time, so that a flood cannot hold the caller
+
+    __slots__ = (
+        "requests deadline selector trace farewell waiting head_start next_start exchanges"
+        " leader failures exchange address wake_at"
+    ).split()
+
+    def __init__(
+        self, addresses, requests, now, deadline, selector, trace=None, farewell=False
+    ):
+        self.requests = requests
+        self.deadline = deadline
+        self.selector = selector
+        self.trace = trace
+        self.farewell = farewell
+        self.waiting = list(addresses)
+        self.head_start = min(self.HEAD_START, (deadline - now) / (2 * len(addresses)))
+        self.next_start = now
+        self.exchanges = {}  # socket: (address, exchange), in the order in which they started
+        self.leader = None
+        self.failures = []
+        self.exchange = None
+        self.address = None
+        self.wake_at = now
+
+    @property
+    def finished(self) -> bool:
+        return not self.waiting and not self.exchanges
+
+    def advance(self, now: float) -> None:
+        """Opens the sockets and sends the datagrams that are due, and sets wake_at."""
+        while self.waiting and (now >= self.next_start or not self.exchanges):
+            self._open(self.waiting.pop(0), now)
+        for sock, (_, exchange) in list(self.exchanges.items()):
+            # An earlier exchange of this round may have ended the conversation.
+            if sock in self.exchanges and now >= exchange.wake_at:
+                self._send(sock, now)
+        self._set_wake_at()
+
+    def read(self, sock, now: float) -> None:
+        """Takes what has arrived at one of the sockets, and sends what follows from it."""
+        address, exchange = self.exchanges[sock]
+        try:
+            for _ in range(self.READS):
+                datagram = sock.recv(65536)
+                delay = exchange.receive(datagram, now)
+                if self.trace:
+                    self._trace_reply(address, datagram, delay)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            exchange.fail(network_failure(error), now)
+        if self.leader is None and exchange.connection_id is not None:
+            self._lead(exchange, now)
+        self._send(sock, now)
+        self._set_wake_at()
+
+    def end(self, failure: Failure, now: float) -> None:
+        """Ends the conversation before its time: what is open ends with the failure."""
+        self.waiting = []
+        for sock, (_, exchange) in list(self.exchanges.items()):
+            if sock in self.exchanges:
+                exchange.fail(failure, now)
+                self._finish(sock, now)
+
+    def _open(self, address, now):
+        """Starts an exchange with an address on a connected socket of its own.
+
+        Connected, since then the system drops what others send and tells of a closed port.
+        """
+        self.next_start = now + self.head_start
+        ipv6 = ":" in address[0]
+        sock = None
+        try:
+            sock = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
+            sock.setblocking(False)
+            sock.connect(address)
+            self.selector.register(sock, selectors.EVENT_READ, self)
+        except OSError as error:
+            if sock:
+                sock.close()
+            self.failures.append((address, network_failure(error)))
+            return
+        requests = self.requests
+        if requests[0].action == ANNOUNCE and requests[0].port is None:
+            requests = [requests[0]._replace(port=sock.getsockname()[1])]
+        exchange = Exchange(requests, ipv6, now, self.deadline, held=True)
+        self.exchanges[sock] = (address, exchange)
+
+    def _send(self, sock, now):
+        address, exchange = self.exchanges[sock]
+        try:
+            for datagram in exchange.due(now):
+                if self.trace:
+                    action = ACTIONS[datagram[11]]
+                    self.trace("{} <- {}".format(show_address(address), action))
+                sock.send(datagram)
+        except OSError as error:
+            # A full queue is one more way to lose a datagram: it will be sent again.
+            if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
+                exchange.fail(network_failure(error), now)
+        if exchange.finished:
+            self._finish(sock, now)
+
+    def _finish(self, sock, now):
+        """Closes an exchange that has ended; the first that the tracker answered ends them all."""
+        self.address, self.exchange = self.exchanges.pop(sock)
+        failures = [reply for reply in self.exchange.replies if isinstance(reply, Failure)]
+        if len(failures) < len(self.exchange.replies):
+            self._say_farewell(sock)
+            self.waiting = []
+            for other in self.exchanges:
+                self._close(other)
+            self.exchanges.clear()
+        else:
+            self.failures.append((self.address, failures[0]))
+            self.next_start = now
+            if self.leader is self.exchange:
+                self._promote(now)
+        self._close(sock)
+
+    def _lead(self, exchange, now):
+        self.leader = exchange
+        exchange.release(now)
+
+    def _promote(self, now):
+        """Lets the next exchange that has a connection id go on in place of one that failed."""
+        self.leader = None
+        for _, exchange in self.exchanges.values():
+            if exchange.connection_id is not None:
+                self._lead(exchange, now)
+                return
+
+    def _say_farewell(self, sock):
+        datagram = self.exchange.farewell() if self.farewell else b""
+        if datagram:
+            try:
+                sock.send(datagram)
+            except OSError:
+                # It is a courtesy: the tracker forgets the peer after its interval anyway.
+                pass
+
+    def _close(self, sock):
+        self.selector.unregister(sock)
+        sock.close()
+
+    def _set_wake_at(self):
+        times = [exchange.wake_at for _, exchange in self.exchanges.values()]
+        if self.waiting:
+            times.append(self.next_start)
+        self.wake_at = min(times, default=self.deadline)
+
+    def _trace_reply(self, address, datagram, delay):
+        text = "{} -> {} bytes".format(show_address(address), len(datagram))
+        if delay is None:
+            self.trace(text + ", not a reply to what was asked: ignored")
+        else:
+            self.trace("{} {:.1f} ms after its request".format(text, delay * 1000))
+
+
+# --- end of carried region: udp ---
+
+
+# --- carried region: http (home: http_tracker_client.py) ---
+# The URLs and queries of BEP 3, 7, 23 and 48: pure functions.
+ANNOUNCE_LIMIT = 1024 * 1024  # bytes of a body, as sent and after decompression
+SCRAPE_LIMIT = 16 * 1024 * 1024
+FULL_SCRAPE_LIMIT = 128 * 1024 * 1024
+HEADERS_LIMIT = 64 * 1024  # bytes of the status line and all headers
+REDIRECTS = 5
+REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+
+# What an announce says of the caller; those after compact may be None, and are then left out.
+HttpAnnounce = namedtuple(
+    "HttpAnnounce",
+    "info_hash peer_id port uploaded downloaded left event compact"
+    " peers_wanted key peer_addr tracker_id",
+)
+HttpAnnounce.__new__.__defaults__ = (None, None, None, None)
+
+# What all requests of a run have in common. headers are (name, value) pairs, tls is a Tls,
+# environ has the proxy variables, resolve looks names up like look_up_within, trace is called
+# with what is done, or None.
+HttpOptions = namedtuple("HttpOptions", "family user_agent headers tls environ resolve trace")
+
+# content_type and location are None where the reply has none.
+HttpResponse = namedtuple("HttpResponse", "status reason content_type location body address")
+
+
+def split_http_url(text: str) -> tuple:
+    """Checks an HTTP URL and returns (all before its path, its path, its query or None).
+
+    The host comes out in ASCII, path and query percent-encoded. Raises ValueError.
+    """
+    url = split_url(text)
+    if url.scheme not in ("http", "https"):
+        raise ValueError("scheme {!r} is not http or https".format(url.scheme))
+    credentials = "" if url.credentials is None else encode_path(url.credentials, None) + "@"
+    base = "{}://{}{}".format(url.scheme, credentials, host_and_port(url))
+    query = None if url.query is None else encode_path(url.query, None)
+    return base, encode_path(url.path, None), query
+
+
+def host_and_port(url: Url) -> str:
+    host = "[{}]".format(url.host) if ":" in url.host else url.host
+    return host if url.port is None else "{}:{}".format(host, url.port)
+
+
+def announce_url(text: str) -> str:
+    """Returns the URL to announce at for a tracker's URL; raises ValueError for a broken one."""
+    base, path, query = split_http_url(text)
+    folder, _, last = path.rpartition("/")
+    if path in ("", "/"):
+        path = "/announce"
+    elif last.startswith("scrape"):
+        path = "{}/announce{}".format(folder, last[len("scrape") :])
+    return base + path + ("" if query is None else "?" + query)
+
+
+def scrape_url(text: str) -> str:
+    """Returns the URL to scrape at for a tracker's URL (BEP 48); ValueError where there is none.
+
+    A last or last-but-one segment that begins with announce is turned to scrape.
+    """
+    base, path, query = split_http_url(text)
+    segments = path.split("/")
+    if path in ("", "/"):
+        segments = ["", "scrape"]
+    elif not segments[-1].startswith("scrape"):
+        for index in (-1, -2):
+            if segments[index].startswith("announce"):
+                segments[index] = "scrape" + segments[index][len("announce") :]
+                break
+        else:
+            raise ValueError(
+                "there is no scrape URL for the path {!r}: its last segment does not begin with "
+                "announce or scrape (BEP 48)".format(path)
+            )
+    return base + "/".join(segments) + ("" if query is None else "?" + query)
+
+
+def announce_query(announce: HttpAnnounce) -> str:
+    """Returns the query of an announce request (BEP 3, 7, 23)."""
+    from urllib.parse import quote
+
+    parameters = [
+        ("info_hash", announce.info_hash),
+        ("peer_id", announce.peer_id),
+        ("port", announce.port),
+        ("uploaded", announce.uploaded),
+        ("downloaded", announce.downloaded),
+        ("left", announce.left),
+        ("event", None if announce.event == "none" else announce.event),
+        ("compact", announce.compact),
+        ("numwant", announce.peers_wanted),
+        ("key", announce.key),
+        ("ip", announce.peer_addr),
+        ("trackerid", announce.tracker_id),
+    ]
+    return "&".join(
+        "{}={}".format(name, quote(value if isinstance(value, bytes) else str(value), safe=""))
+        for name, value in parameters
+        if value is not None
+    )
+
+
+def scrape_query(info_hashes: list) -> str:
+    """Returns the query of a scrape request (BEP 48); "" for a full scrape."""
+    from urllib.parse import quote
+
+    return "&".join("info_hash=" + quote(info_hash, safe="") for info_hash in info_hashes)
+
+
+def with_query(url: str, query: str) -> str:
+    """Appends a query to a URL, which may have one already."""
+    if not query:
+        return url
+    separator = "" if url.endswith(("?", "&")) else "&" if "?" in url else "?"
+    return url + separator + query
+
+
+# What a reply says.
+def import_bencode():
+    """Returns the module bencode; raises Failure (missing_file) where it does not stand beside."""
+    try:
+        import bencode
+    except ImportError:
+        raise Failure("missing_file", "bencode.py is missing: copy it beside this file")
+    if not hasattr(bencode, "to_json"):
+        text = "bencode.py is missing: copy it beside this file ({} is another package)"
+        raise Failure("missing_file", text.format(getattr(bencode, "__file__", "bencode")))
+    return bencode
+
+
+def read_reply(response: HttpResponse):
+    """Returns the bencoded value of a reply's body; white space after it is no error.
+
+    Raises Failure (http_status for 4xx and 5xx, else invalid_response) when it is no bencode.
+    """
+    bencode = import_bencode()
+    try:
+        return bencode.decode(response.body.rstrip(b" \t\r\n"))
+    except bencode.BencodeError as error:
+        kind = "http_status" if response.status >= 400 else "invalid_response"
+        text = "HTTP {} {}, {}, is not bencode ({}): {}".format(
+            response.status,
+            response.reason,
+            response.content_type or "no content type",
+            error,
+            repr(response.body[:80])[1:] if response.body else "an empty body",
+        )
+        raise Failure(kind, escape(text))
+
+
+def text_of(value) -> str:
+    """Returns a text that a tracker sent: UTF-8, else Latin-1."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def check_announce(value, status: int, event: str) -> None:
+    """Raises Failure (failure_reason, http_status, invalid_response) for what is no answer."""
+    check_status(value, status)
+    if event != "stopped" and not any(key in value for key in (b"interval", b"peers", b"peers6")):
+        raise Failure("invalid_response", "the reply has neither interval nor peers nor peers6")
+
+
+def check_scrape(value, status: int) -> None:
+    """Raises Failure (failure_reason, http_status, invalid_response) for what is no answer."""
+    check_status(value, status)
+    if not isinstance(value.get(b"files"), dict):
+        raise Failure("invalid_response", "the reply has no dictionary files")
+
+
+def check_status(value, status):
+    if isinstance(value, dict) and b"failure reason" in value:
+        reason = text_of(value[b"failure reason"])
+        raise Failure("failure_reason", "the tracker says {!r}".format(reason))
+    if status >= 400:
+        raise Failure("http_status", "the reply came with HTTP status {}".format(status))
+    if not isinstance(value, dict):
+        raise Failure("invalid_response", "the reply is not a dictionary")
+
+
+def number_or_none(value):
+    return value if isinstance(value, int) else None
+
+
+def announce_counts(value: dict) -> tuple:
+    """Returns (interval in seconds, seeders, leechers) of an announce answer, None if not there."""
+    return tuple(number_or_none(value.get(key)) for key in (b"interval", b"complete", b"incomplete"))
+
+
+def scrape_counts(value: dict, info_hash: bytes) -> tuple:
+    """Returns (seeders, leechers) of a torrent in a scrape answer, None if not there."""
+    for key, counts in value[b"files"].items():
+        if scraped_hash(key) == info_hash and isinstance(counts, dict):
+            return number_or_none(counts.get(b"complete")), number_or_none(counts.get(b"incomplete"))
+    return None, None
+
+
+def scraped_hash(key: bytes) -> bytes:
+    """Returns the info hash that a key of files stands for.
+
+    bittorrent-tracker sends the UTF-8 of the Latin-1 reading of the 20 bytes.
+    """
+    if len(key) != 20:
+        try:
+            narrow = key.decode("utf-8").encode("latin-1")
+        except UnicodeError:
+            return key
+        if len(narrow) == 20:
+            return narrow
+    return key
+
+
+# Proxies, as curl takes them from the environment.
+def proxy_for(url: str, environ) -> str:
+    """Returns the URL of the proxy for a URL, None for none; ValueError for an unsupported one."""
+    target = split_url(url)
+    port = target.port or (443 if target.scheme == "https" else 80)
+    name = target.scheme + "_proxy"
+    proxy = environ.get(name)
+    if not proxy:
+        name, proxy = "all_proxy", environ.get("all_proxy")
+    if not proxy or is_exempt(target.host.lower(), port, environ.get("no_proxy", "")):
+        return None
+    proxy = proxy if "://" in proxy else "http://" + proxy
+    if name == "all_proxy" or not proxy.lower().startswith("http://"):
+        raise ValueError(
+            "{}={} is in force, and only http:// proxies in http_proxy and https_proxy are "
+            "supported".format(name, proxy)
+        )
+    try:
+        split_url(proxy)
+    except ValueError as error:
+        raise ValueError("{}: {}".format(name, error))
+    return proxy
+
+
+def is_exempt(host: str, port: int, no_proxy: str) -> bool:
+    """Whether no_proxy has the host: *, names with their subdomains, addresses, networks."""
+    for entry in no_proxy.lower().replace(",", " ").split():
+        name, colon, number = entry.rpartition(":")
+        if colon and DIGITS.issuperset(number) and (":" not in name or name.endswith("]")):
+            if number != str(port):
+                continue
+            entry = name
+        entry = entry.strip("[]")
+        if "/" in entry and literal_family(host):
+            import ipaddress
+
+            try:
+                if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
+                    return True
+            except ValueError:
+                continue
+        entry = entry[1:] if entry.startswith("*.") else entry
+        entry = entry.lstrip(".")
+        if entry == "*" or host == entry or (entry and host.endswith("." + entry)):
+            return True
+    return False
+
+
+# Fetching: blocks, but no longer than until its deadline, a time of time.monotonic().
+class Tls:
+    """The TLS context of a run, made when first asked for: loading certificates takes a while."""
+
+    def __init__(self, cacert=None, insecure=False):
+        self.cacert = cacert
+        self.insecure = insecure
+        self._context = None
+
+    def context(self):
+        # Two threads may both make one at first; either will do.
+        if self._context is None:
+            import ssl
+
+            context = ssl.create_default_context(cafile=self.cacert)
+            if self.insecure:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            self._context = context
+        return self._context
+
+
+def time_left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise socket.timeout("timed out")
+    return left
+
+
+class SocketReader(io.RawIOBase):
+    """Reads from a socket, with the time that is left set before each read."""
+
+    def __init__(self, sock, deadline):
+        self.sock = sock
+        self.deadline = deadline
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        self.sock.settimeout(time_left(self.deadline))
+        return self.sock.recv_into(buffer)
+
+
+class ReplyReader(io.BufferedReader):
+    """A reader that counts lines as headers until it is told that these are over."""
+
+    headers_left = HEADERS_LIMIT
+
+    def readline(self, size=-1):
+        line = super().readline(size)
+        if self.headers_left is not None:
+            self.headers_left -= len(line)
+            if self.headers_left < 0:
+                raise Failure("too_large", "more than {} bytes of headers".format(HEADERS_LIMIT))
+        return line
+
+
+class Stream:
+    """What http.client needs of a socket, kept to a deadline."""
+
+    def __init__(self, sock, deadline):
+        self.sock = sock
+        self.deadline = deadline
+        self.reader = None
+
+    def sendall(self, data):
+        self.sock.settimeout(time_left(self.deadline))
+        self.sock.sendall(data)
+
+    def makefile(self, mode):
+        self.reader = ReplyReader(SocketReader(self.sock, self.deadline))
+        return self.reader
+
+    def close(self):
+        """http.client closes its socket while it still reads; whoever opened it closes it."""
+
+
+def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
+    """Connects over TCP to the first of the addresses that takes it; (socket, address).
+
+    The next address is tried a quarter of a second after the one before, or as soon as that
+    fails, as RFC 8305 does. Raises Failure (refused, unreachable, timeout).
+    """
+    now = next_start = time.monotonic()
+    head_start = min(0.25, max(0, deadline - now) / (2 * len(addresses)))
+    waiting = list(addresses)
+    pending = {}  # socket: address
+    failures = []
+    with selectors.DefaultSelector() as selector:
+        try:
+            while waiting or pending:
+                now = time.monotonic()
+                if now >= deadline:
+                    silent = Failure("timeout", "no answer to the connection")
+                    failures.extend((address, silent) for address in pending.values())
+                    break
+                if waiting and (now >= next_start or not pending):
+                    next_start = now + head_start
+                    address = waiting.pop(0)
+                    if trace:
+                        trace("connecting to {}".format(show_address(address)))
+                    try:
+                        sock = start_connecting(address)
+                    except OSError as error:
+                        failures.append((address, network_failure(error)))
+                        continue
+                    pending[sock] = address
+                    selector.register(sock, selectors.EVENT_WRITE)
+                until = min(next_start, deadline) if waiting else deadline
+                for key, _ in selector.select(max(0, until - now)):
+                    selector.unregister(key.fileobj)
+                    address = pending.pop(key.fileobj)
+                    number = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if not number:
+                        return key.fileobj, address
+                    key.fileobj.close()
+                    next_start = now
+                    failures.append((address, network_failure(OSError(number, os.strerror(number)))))
+        finally:
+            for sock in pending:
+                sock.close()
+    raise combined_failure(failures or [(addresses[0], Failure("timeout", "no time was left"))])
+
+
+def start_connecting(address):
+    """Returns a socket that is being connected; raises OSError."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.connect(address)
+    except BlockingIOError:
+        pass
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def fetch(url: str, options: HttpOptions, deadline: float, limit: int) -> HttpResponse:
+    """Gets a URL, through redirects, with at most limit bytes of body.
+
+    Credentials, cookies and a Host header given as options go to the URL's own host and port
+    only. Raises Failure (resolve_failed, timeout, refused, unreachable, tls, invalid_response,
+    too_large, redirect, proxy).
+    """
+    import http.client
+    import ssl
+
+    origin = origin_of(url)
+    credentials = split_url(url).credentials
+    try:
+        for _ in range(REDIRECTS + 1):
+            home = origin_of(url) == origin
+            headers = request_headers(url, options, home, credentials)
+            response = get(url, headers, options, deadline, limit)
+            if response.status not in REDIRECT_STATUSES:
+                return response
+            url = redirect_target(url, response.location)
+            if options.trace:
+                options.trace("redirected to {}".format(url))
+        raise Failure("redirect", "more than {} redirects".format(REDIRECTS))
+    except socket.timeout:
+        raise Failure("timeout", "no whole reply in time")
+    except (ssl.SSLError, ssl.CertificateError) as error:
+        raise Failure("tls", "TLS: {}".format(escape(str(error))))
+    except http.client.RemoteDisconnected:
+        raise Failure("invalid_response", "the connection was closed without a reply")
+    except http.client.LineTooLong as error:
+        raise Failure("too_large", "the reply has a line that is too long")
+    except http.client.IncompleteRead:
+        raise Failure("invalid_response", "the reply is cut off or its chunks are broken")
+    except http.client.BadStatusLine as error:
+        raise Failure("invalid_response", "no HTTP reply: {}".format(escape(str(error))[:80]))
+    except http.client.HTTPException as error:
+        kind = "too_large" if "headers" in str(error) else "invalid_response"
+        raise Failure(kind, "no HTTP reply: {}".format(escape(str(error))[:80]))
+    except (ConnectionError, EOFError):
+        raise Failure("invalid_response", "the connection was closed before the whole reply")
+    except OSError as error:
+        raise network_failure(error)
+
+
+def origin_of(url: str) -> tuple:
+    """Returns what has to be the same for credentials to be sent: scheme, host and port."""
+    parts = split_url(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, parts.host.lower(), port
+
+
+def redirect_target(url: str, location: str) -> str:
+    """Returns where a Location header leads to; raises Failure (redirect)."""
+    from urllib.parse import urljoin
+
+    if location is None:
+        raise Failure("redirect", "a redirect without a Location")
+    try:
+        # Checked before it is joined, which would drop line ends silently.
+        if not location.isprintable() or " " in location or "\\" in location:
+            raise ValueError("a URL has no spaces, control characters or backslashes")
+        base, path, query = split_http_url(urljoin(url, location))
+    except ValueError as error:
+        shown = escape(location[:80])
+        raise Failure("redirect", "a redirect to {!r}: {}".format(shown, error))
+    scheme, _, authority = base.partition("://")
+    target = "{}://{}{}".format(scheme, authority.rpartition("@")[2], path)
+    return target if query is None else target + "?" + query
+
+
+def request_headers(url: str, options: HttpOptions, home: bool, credentials: str) -> list:
+    """Returns the headers of a request; home says whether it goes to the host the user named."""
+    parts = split_url(url)
+    host = host_and_port(parts._replace(host=parts.host.partition("%")[0]))
+    headers = [
+        ("Host", host),
+        ("User-Agent", options.user_agent),
+        ("Accept-Encoding", "identity"),
+        ("Connection", "close"),
+    ]
+    if credentials is not None and home:
+        headers.append(("Authorization", basic_authorization(credentials)))
+    private = () if home else ("authorization", "cookie", "host")
+    given = [(name, value) for name, value in options.headers if name.lower() not in private]
+    replaced = {name.lower() for name, _ in given}
+    return [header for header in headers if header[0].lower() not in replaced] + given
+
+
+def basic_authorization(credentials: str) -> str:
+    """Returns the value of an Authorization header for user:password of a URL (RFC 7617)."""
+    from base64 import b64encode
+    from urllib.parse import unquote_to_bytes
+
+    user, _, password = credentials.partition(":")
+    pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+    return "Basic " + b64encode(pair).decode("ascii")
+
+
+def get(url, headers, options, deadline, limit):
+    """Sends one request, no redirects, and returns its HttpResponse."""
+    import http.client
+
+    parts = split_url(url)
+    try:
+        proxy = proxy_for(url, options.environ)
+    except ValueError as error:
+        raise Failure("proxy", str(error))
+    hop = split_url(proxy) if proxy else parts
+    port = hop.port or (443 if hop.scheme == "https" else 80)
+    addresses = options.resolve(hop.host, port, options.family, deadline)
+    sock, address = connect_to_any(addresses, deadline, options.trace)
+    try:
+        path = encode_path(parts.path or "/", parts.query)
+        if proxy and parts.scheme == "http":
+            path = "http://{}{}".format(host_and_port(parts), path)
+            if hop.credentials is not None:
+                headers = headers + [("Proxy-Authorization", basic_authorization(hop.credentials))]
+        elif proxy:
+            open_tunnel(Stream(sock, deadline), parts, hop.credentials)
+        if parts.scheme == "https":
+            sock.settimeout(time_left(deadline))
+            sock = options.tls.context().wrap_socket(sock, server_hostname=parts.host)
+        stream = Stream(sock, deadline)
+        connection = http.client.HTTPConnection(parts.host)
+        connection.sock = stream
+        if options.trace:
+            options.trace("{} <- GET {}".format(show_address(address), path))
+        sent = time.monotonic()
+        connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers:
+            connection.putheader(name, value)
+        connection.endheaders()
+        response = connection.getresponse()
+        stream.reader.headers_left = None
+        if options.trace:
+            elapsed = (time.monotonic() - sent) * 1000
+            text = "{} -> HTTP {} {:.1f} ms after the request"
+            options.trace(text.format(show_address(address), response.status, elapsed))
+        followed = response.status in REDIRECT_STATUSES
+        return HttpResponse(
+            response.status,
+            response.reason,
+            response.getheader("Content-Type"),
+            response.getheader("Location"),
+            b"" if followed else read_body(response, limit),
+            show_address(address),
+        )
+    finally:
+        sock.close()
+
+
+def open_tunnel(stream, target, credentials):
+    """Asks a proxy for a connection to the target (CONNECT); raises Failure when it refuses."""
+    import http.client
+
+    host = host_and_port(target._replace(port=target.port or 443))
+    lines = ["CONNECT {} HTTP/1.1".format(host), "Host: {}".format(host)]
+    if credentials is not None:
+        lines.append("Proxy-Authorization: " + basic_authorization(credentials))
+    stream.sendall("\r\n".join(lines + ["", ""]).encode("ascii"))
+    response = http.client.HTTPResponse(stream, method="CONNECT")
+    response.begin()
+    if response.status != 200:
+        text = "the proxy refuses the connection: HTTP {}".format(response.status)
+        raise Failure("http_status", text)
+
+
+def read_body(response, limit):
+    """Returns the body, decompressed where it came so unasked; Failure beyond the limit."""
+    parts = []
+    received = size = 0
+    decompress = decompressor(response.getheader("Content-Encoding"))
+    while True:
+        data = response.read(65536)
+        received += len(data)
+        part = decompress(data, limit + 1 - size)
+        size += len(part)
+        if max(received, size) > limit:
+            raise Failure("too_large", "a body of more than {} bytes".format(limit))
+        parts.append(part)
+        if not data:
+            break
+    if response.length:
+        text = "the body is {} bytes shorter than announced".format(response.length)
+        raise Failure("invalid_response", text)
+    return b"".join(parts)
+
+
+def decompressor(encoding):
+    """Returns a function (data, most bytes to return) that undoes a Content-Encoding."""
+    if (encoding or "").strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return lambda data, most: data
+    import zlib
+
+    stream = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
+
+    def decompress(data, most):
+        try:
+            part = stream.decompress(data, most)
+        except zlib.error:
+            raise Failure("invalid_response", "the compressed body is broken")
+        if not data and not stream.eof:
+            raise Failure("invalid_response", "the compressed body is cut off")
+        return part
+
+    return decompress
+
+
+# --- end of carried region: http ---
+
+
+# --- carried region: http options (home: http_tracker_client.py) ---
+def parse_header(text: str) -> tuple:
+    """An argparse type: a header as 'Name: value', as (name, value)."""
+    name, colon, value = text.partition(":")
+    value = value.strip(" \t")
+    token = NAME_CHARACTERS | set("!#$%&'*+.^`|~")
+    if not (colon and name and token.issuperset(name) and is_header_value(value)):
+        raise argparse.ArgumentTypeError("{!r} is not a header; 'Name: value' is expected".format(text))
+    return name, value
+
+
+def parse_user_agent(text: str) -> str:
+    """An argparse type: the value of a User-Agent header."""
+    if not is_header_value(text):
+        raise argparse.ArgumentTypeError("{!r} has characters no header can have".format(text))
+    return text
+
+
+def is_header_value(text: str) -> bool:
+    return all("\x20" <= c <= "\x7e" or "\xa0" <= c <= "\xff" or c == "\t" for c in text)
+
+
+def parse_cacert(text: str) -> str:
+    """An argparse type: a file of certificates that can be loaded."""
+    import ssl
+
+    try:
+        ssl.create_default_context(cafile=text)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise argparse.ArgumentTypeError("{!r} has no certificates: {}".format(text, reason))
+    return text
+
+
+def add_http_options(parser, user_agent: str) -> None:
+    """Adds the options that have to do with HTTP alone."""
+    add = parser.add_argument
+    add("--user-agent", type=parse_user_agent, default=user_agent, help="default " + user_agent)
+    add(
+        "--header",
+        metavar="'NAME: VALUE'",
+        type=parse_header,
+        action="append",
+        default=[],
+        help="a further header; can be given several times",
+    )
+    add("--cacert", metavar="FILE", type=parse_cacert, help="trust the certificates in it alone")
+    add("--insecure", action="store_true", help="do not verify certificates")
+
+
+def http_options_of(arguments, trace, resolve=look_up_within) -> HttpOptions:
+    """Returns what the arguments say of HTTP, with the proxies of the environment."""
+    return HttpOptions(
+        family=arguments.family,
+        user_agent=arguments.user_agent,
+        headers=arguments.header,
+        tls=Tls(arguments.cacert, arguments.insecure),
+        environ=os.environ,
+        resolve=resolve,
+        trace=trace,
+    )
+
+
+# --- end of carried region: http options ---
+
+
+# The inputs: whatever people have in hand, turned into targets.
+UDP, HTTP, HEALTH, UNSUPPORTED = "udp", "http", "health", "unsupported"
+MAX_INPUT = 64 * 1024 * 1024  # bytes taken from a file or standard input
+DEFAULT_INFO_HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
+
+
+class ConfigurationError(Exception):
+    """What was given to check cannot be read; source says where it stands."""
+
+    def __init__(self, source, message):
+        super().__init__(message)
+        self.source = source
+
+
+class Target:
+    """A tracker, a health check, or a line of a list that is neither.
+
+    kind is one of the four constants above, given the text as the user wrote it. url is an Url
+    for UDP and text for HTTP (the announce URL) and health, host the host in it; problem says
+    why a target is unsupported. Targets with the same key are the same. info_hash is None where
+    the run's default is to be asked for.
+    """
+
+    __slots__ = ("kind", "given", "url", "host", "key", "info_hash", "problem")
+
+    def __init__(self, kind, given, url, host, key, info_hash=None, problem=None):
+        self.kind = kind
+        self.given = given
+        self.url = url
+        self.host = host
+        self.key = key
+        self.info_hash = info_hash
+        self.problem = problem
+
+
+def parse_tracker(text: str, info_hash: bytes = None) -> Target:
+    """Returns the target for a tracker URL or host:port; raises ValueError for anything else."""
+    scheme = text.partition("://")[0].lower() if "://" in text else UDP
+    if scheme == UDP:
+        url = split_url(text if "://" in text else "udp://" + text)
+        if url.port is None:
+            raise ValueError("the port is missing; udp://host:port is expected")
+        host = url.host.lower()
+        key = (UDP, host, url.port, url_data_of(url.path, url.query))
+        return Target(UDP, text, url, host, key, info_hash)
+    if scheme in ("http", "https"):
+        return http_target(HTTP, text, announce_url(text), info_hash)
+    raise ValueError("scheme {!r} cannot be checked; udp, http and https can".format(scheme))
+
+
+def parse_health(text: str) -> Target:
+    """Returns the target for the URL of a health check; raises ValueError for anything else."""
+    url = split_url(text)
+    if url.scheme not in ("http", "https"):
+        raise ValueError("scheme {!r} is not http or https".format(url.scheme))
+    return http_target(HEALTH, text, text)
+
+
+def http_target(kind: str, given: str, text: str, info_hash: bytes = None) -> Target:
+    url = split_url(text)
+    host = url.host.lower()
+    port = url.port or (443 if url.scheme == "https" else 80)
+    key = (kind, url.scheme, url.credentials, host, port, url.path or "/", url.query)
+    return Target(kind, given, text, host, key, info_hash)
+
+
+def tracker_or_unsupported(text: str, info_hash: bytes = None) -> Target:
+    """Like parse_tracker, but what cannot be checked becomes an unsupported target."""
+    try:
+        return parse_tracker(text, info_hash)
+    except ValueError as error:
+        return Target(UNSUPPORTED, text, None, None, (UNSUPPORTED, text), problem=str(error))
+
+
+class Inputs:
+    """Collects the distinct targets of a run, in the order in which they were given.
+
+    own_hash is the info hash of the first magnet link or .torrent; trackerless has
+    (source, reason) for the first one that names no tracker.
+    """
+
+    def __init__(self):
+        self.targets = []
+        self.own_hash = None
+        self.trackerless = None
+        self._keys = set()
+
+    def add(self, target: Target) -> None:
+        if target.key not in self._keys:
+            self._keys.add(target.key)
+            self.targets.append(target)
+
+    def add_torrent(self, source: str, info_hash: bytes, trackers: list, what: str) -> None:
+        """Adds the trackers of a magnet link or .torrent, to be asked for its own hash."""
+        self.own_hash = self.own_hash or info_hash
+        for tracker in trackers:
+            self.add(tracker_or_unsupported(tracker, info_hash))
+        if not trackers and not self.trackerless:
+            self.trackerless = (source, "the {} names no tracker".format(what))
+
+    def add_argument(self, text: str) -> None:
+        """Adds an INPUT of the command line; raises ConfigurationError."""
+        if text == "-":
+            self.add_document("stdin", read_input("stdin"))
+        elif text.lstrip().startswith("{"):
+            self.add_configuration("argument", text)
+        elif text[:8].lower() == "magnet:?":
+            self.add_magnet("argument", text)
+        elif "://" in text:
+            self.add(tracker_or_unsupported(text))
+        elif "\0" not in text and os.path.exists(text):
+            self.add_document(text, read_input(text))
+        else:
+            try:
+                self.add(parse_tracker(text))
+            except ValueError as error:
+                raise ConfigurationError(
+                    "argument",
+                    "{!r} is no tracker URL, host:port, magnet link, JSON configuration or "
+                    "existing file ({})".format(text, error),
+                )
+
+    def add_document(self, source: str, data: bytes) -> None:
+        """Adds what a file or standard input holds, a .torrent or text of any kind."""
+        if re.match(rb"d[0-9]+:", data):
+            self.add_torrent_file(source, data)
+            return
+        text = decode_text(source, data)
+        if text.lstrip().startswith("{"):
+            self.add_configuration(source, text)
+            return
+        lines = [line.strip() for line in re.split(r"[\r\n]+", text)]
+        entries = [line for line in lines if line and not line.startswith("#")]
+        if not entries:
+            raise ConfigurationError(
+                source, "nothing to check; a tracker URL a line, JSON or a .torrent is expected"
+            )
+        for entry in entries:
+            if entry[:8].lower() == "magnet:?":
+                self.add_magnet(source, entry)
+            else:
+                self.add(tracker_or_unsupported(entry))
+
+    def add_configuration(self, source: str, text: str) -> None:
+        """Adds a JSON configuration, the Rust checker's; raises ConfigurationError."""
+        configuration = parse_json(source, text)
+        parsers = {
+            "udp_trackers": (parse_tracker, (UDP,)),
+            "http_trackers": (parse_tracker, (HTTP,)),
+            "health_checks": (parse_health, (HEALTH,)),
+        }
+        for name in configuration:
+            if name not in parsers:
+                raise ConfigurationError(
+                    source,
+                    "unknown key {!r}; udp_trackers, http_trackers and health_checks are "
+                    "expected".format(name),
+                )
+        for name, (parse, kinds) in parsers.items():
+            entries = configuration.get(name, [])
+            if not isinstance(entries, list):
+                raise ConfigurationError(source, "{}: a list of URLs is expected".format(name))
+            for index, entry in enumerate(entries):
+                place = "{}[{}]".format(name, index)
+                if not isinstance(entry, str):
+                    raise ConfigurationError(source, "{}: a URL is expected".format(place))
+                try:
+                    target = parse(entry)
+                    if target.kind not in kinds:
+                        raise ValueError("not one of the {}".format(name.replace("_", " ")))
+                except ValueError as error:
+                    raise ConfigurationError(source, "{} {!r}: {}".format(place, entry, error))
+                self.add(target)
+
+    def add_magnet(self, source: str, text: str) -> None:
+        """Adds the trackers (tr) of a magnet link (BEP 9); raises ConfigurationError."""
+        from urllib.parse import unquote
+
+        try:
+            info_hash = parse_info_hash(text)
+        except argparse.ArgumentTypeError as error:
+            raise ConfigurationError(source, str(error))
+        parts = [part.partition("=") for part in text[8:].split("&")]
+        trackers = [
+            unquote(value) for name, _, value in parts if re.match(r"tr(\.[0-9]+)?\Z", name)
+        ]
+        self.add_torrent(source, info_hash, [url for url in trackers if url], "magnet link")
+
+    def add_torrent_file(self, source: str, data: bytes) -> None:
+        """Adds the trackers of a .torrent (BEP 3, 12); raises ConfigurationError."""
+        bencode = import_bencode()
+        try:
+            torrent = bencode.decode(data)
+        except bencode.BencodeError as error:
+            raise ConfigurationError(source, "a broken .torrent: {}".format(error))
+        if not isinstance(torrent.get(b"info"), dict):
+            raise ConfigurationError(source, "a .torrent without an info dictionary")
+        tiers = torrent.get(b"announce-list")
+        urls = [torrent.get(b"announce")]
+        for tier in tiers if isinstance(tiers, list) else []:
+            urls.extend(tier if isinstance(tier, list) else [tier])
+        trackers = [
+            url.decode("utf-8", "backslashreplace").strip()
+            for url in urls
+            if isinstance(url, bytes) and url.strip()
+        ]
+        self.add_torrent(source, torrent_info_hash(data, torrent[b"info"]), trackers, ".torrent")
+
+
+def torrent_info_hash(data: bytes, info: dict) -> bytes:
+    """Returns the info hash of a .torrent as trackers know it: of a hybrid, version 1 (BEP 52).
+
+    It is taken from the bytes as they stand, since encoding them again may not give the same.
+    """
+    import hashlib
+
+    position = 1
+    while True:
+        key_end = skip_bencoded(data, position)
+        value_end = skip_bencoded(data, key_end)
+        if data[position:key_end] == b"4:info":
+            raw = data[key_end:value_end]
+        if data[value_end : value_end + 1] == b"e":
+            break
+        position = value_end
+    if b"pieces" in info or info.get(b"meta version") != 2:
+        return hashlib.sha1(raw).digest()
+    return hashlib.sha256(raw).digest()[:20]
+
+
+def skip_bencoded(data: bytes, position: int) -> int:
+    """Returns where the value ends that starts at position; data is known to be bencode."""
+    depth = 0
+    while True:
+        byte = data[position : position + 1]
+        if byte == b"i":
+            position = data.index(b"e", position) + 1
+        elif byte == b"e":
+            position += 1
+            depth -= 1
+        elif byte in b"ld":
+            position += 1
+            depth += 1
+        else:
+            colon = data.index(b":", position)
+            position = colon + 1 + int(data[position:colon])
+        if depth == 0:
+            return position
+
+
+def read_input(source: str) -> bytes:
+    """Returns the bytes of a file, or of standard input for "stdin"; ConfigurationError if not."""
+    try:
+        if source == "stdin":
+            data = sys.stdin.buffer.read(MAX_INPUT + 1) if sys.stdin else b""
+        else:
+            with open(source, "rb") as file:
+                data = file.read(MAX_INPUT + 1)
+    except OSError as error:
+        raise ConfigurationError(source, "cannot be read: {}".format(error.strerror))
+    if len(data) > MAX_INPUT:
+        raise ConfigurationError(source, "larger than {} MiB".format(MAX_INPUT >> 20))
+    return data
+
+
+def decode_text(source: str, data: bytes) -> str:
+    """Returns data as text, without a byte order mark; raises ConfigurationError."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(source, "line {} is not UTF-8".format(line))
+
+
+def parse_json(source: str, text: str) -> dict:
+    """Returns a JSON object; raises ConfigurationError with line and column of what is wrong."""
+    import json
+
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        reason = error.msg
+        # Python points at the comma or at the bracket after it, depending on its version.
+        comma = text[: error.pos + 1].rstrip("]} \t\r\n")
+        if comma.endswith(",") and text[len(comma) :].lstrip()[:1] in ("]", "}"):
+            reason = "trailing comma"
+        raise ConfigurationError(
+            source,
+            "broken JSON at line {}, column {}: {}".format(error.lineno, error.colno, reason),
+        )
+    except (RecursionError, ValueError) as error:
+        raise ConfigurationError(source, "broken JSON: {}".format(error))
+    if not isinstance(value, dict):
+        raise ConfigurationError(source, "a JSON object with udp_trackers and so on is expected")
+    return value
+
+
+def read_inputs(words: list, config_path: str, targets: list, environ) -> Inputs:
+    """Reads everything that is to be checked; raises ConfigurationError.
+
+    words are the INPUT arguments, targets come from options. Where nothing at all is given, the
+    environment is read: TORRUST_CHECKER_CONFIG_PATH before TORRUST_CHECKER_CONFIG.
+    """
+    inputs = Inputs()
+    for word in words:
+        inputs.add_argument(word)
+    if not words and not config_path and not targets:
+        config_path = environ.get("TORRUST_CHECKER_CONFIG_PATH")
+        text = environ.get("TORRUST_CHECKER_CONFIG")
+        if not config_path and not text:
+            raise ConfigurationError(
+                "argument",
+                "nothing to check: give trackers, a list, a .torrent or a magnet link, or set "
+                "TORRUST_CHECKER_CONFIG or TORRUST_CHECKER_CONFIG_PATH",
+            )
+        if not config_path:
+            inputs.add_configuration("TORRUST_CHECKER_CONFIG", text)
+    if config_path:
+        text = decode_text(config_path, read_input(config_path))
+        inputs.add_configuration(config_path, text)
+    for target in targets:
+        inputs.add(target)
+    if inputs.trackerless and not inputs.targets:
+        raise ConfigurationError(*inputs.trackerless)
+    return inputs
+
+
+# The checks: what a tracker is asked, and what its answers say about it.
+PEER_ID = b"-qB00000000000000001"
+PEER_PORT = 6881
+
+# What all checks of a run have in common; timeout is in seconds, http are HttpOptions.
+Settings = namedtuple("Settings", "timeout family info_hash announce scrape all_addresses http trace")
+# A part of a check: elapsed is in seconds, failure is None where it went well.
+Stage = namedtuple("Stage", "name elapsed failure")
+
+
+class Result:
+    """How a check ended. Counts, interval (seconds) and address are None where not known.
+
+    elapsed is in seconds, finished_at a Unix time, detail what a health check was answered.
+    """
+
+    __slots__ = "target stages elapsed address interval seeders leechers detail finished_at".split()
+
+    def __init__(self, target, stages, elapsed, address=None):
+        self.target = target
+        self.stages = stages
+        self.elapsed = elapsed
+        self.address = address
+        self.interval = None
+        self.seeders = None
+        self.leechers = None
+        self.detail = None
+        self.finished_at = time.time()
+
+    @property
+    def failed(self):
+        """The first stage that failed, or None."""
+        for stage in self.stages:
+            if stage.failure:
+                return stage
+        return None
+
+    @property
+    def status(self) -> str:
+        """ok, partial (announce works, scrape does not), timeout or error."""
+        failed = self.failed
+        if failed is None:
+            return "ok"
+        if failed.name == "scrape" and any(stage.name == "announce" for stage in self.stages):
+            return "partial"
+        return "timeout" if failed.failure.kind == "timeout" else "error"
+
+    @property
+    def up(self) -> bool:
+        return self.status in ("ok", "partial")
+
+    @property
+    def message(self) -> str:
+        """What failed and why, or None."""
+        failed = self.failed
+        return failed and "{}: {}".format(failed.name, failed.failure)
+
+
+def failed_result(target: Target, failure: Failure, elapsed: float, address: str = None) -> Result:
+    """Returns the result of a check that failed in its first stage."""
+    first = {HTTP: "announce", HEALTH: "health"}.get(target.kind, "setup")
+    return Result(target, [Stage(first, elapsed, failure)], elapsed, address)
+
+
+def udp_requests(info_hash: bytes, url_data: bytes, announce: bool, scrape: bool) -> list:
+    """Returns what a UDP tracker is asked: never as a seeder, and scrape before announce.
+
+    Both are in flight together; in this order the scrape does not count the announced peer.
+    """
+    requests = []
+    if scrape:
+        requests.append(Scrape([info_hash]))
+    if announce:
+        requests.append(
+            Announce(
+                info_hash=info_hash,
+                peer_id=PEER_ID,
+                downloaded=0,
+                left=1,
+                uploaded=0,
+                event=EVENTS["started"],
+                ip_address=bytes(4),
+                key=0,
+                peers_wanted=1,
+                port=PEER_PORT,
+                url_data=url_data,
+            )
+        )
+    return requests
+
+
+class UdpCheck(Conversation):
+    """The conversation with a UDP tracker, with what the runner has to remember of it."""
+
+    __slots__ = ("job", "slot", "began", "setup", "places", "scheduled")
+
+    def result(self, now: float) -> Result:
+        """Returns how the finished conversation went."""
+        exchange, target = self.exchange, self.job.target
+        elapsed = self.setup + now - self.began
+        unanswered = combined_failure(self.failures) if self.address is None else None
+        if exchange is None:
+            address = show_address(self.failures[0][0])
+            return failed_result(target, unanswered, elapsed, address)
+        stages = [Stage("setup", self.setup, None)]
+        address = self.address or self.failures[0][0]
+        result = Result(target, stages, elapsed, show_address(address))
+        if exchange.connected_at is None:
+            failure = unanswered or stage_failure(exchange.replies[0])
+            stages.append(Stage("connect", now - self.began, failure))
+            return result
+        stages.append(Stage("connect", exchange.connected_at - self.began, None))
+        # In reverse: the scrape was asked first, but a reader expects the announce.
+        answers = reversed(list(zip(exchange.requests, exchange.replies, exchange.replied_at)))
+        for request, reply, replied_at in answers:
+            failure = stage_failure(reply)
+            if failure and unanswered:
+                failure, unanswered = unanswered, None
+            name = ACTIONS[request.action]
+            stages.append(Stage(name, max(0, replied_at - exchange.connected_at), failure))
+            if isinstance(reply, AnnounceReply):
+                result.interval = reply.interval
+                result.seeders, result.leechers = reply.seeders, reply.leechers
+            elif not failure:
+                result.seeders, _, result.leechers = reply.stats[0]
+        return result
+
+
+def stage_failure(reply):
+    """Returns the Failure that a reply over UDP stands for, or None."""
+    if isinstance(reply, Failure):
+        return reply
+    if isinstance(reply, ErrorReply):
+        return Failure("tracker_error", "the tracker says {!r}".format(reply.message))
+    if isinstance(reply, ScrapeReply) and not reply.stats:
+        return Failure("invalid_response", "the reply to scrape has no entry")
+    return None
+
+
+def check_http(target: Target, settings: Settings, deadline: float, report) -> None:
+    """Checks an HTTP tracker and calls report(result), then takes itself out of the swarm.
+
+    Blocks until the deadline at most.
+    """
+    began = time.monotonic()
+    result = Result(target, [], 0)
+    accepted = False
+    if settings.announce:
+        reply = run_stage(result, "announce", http_announce, target, "started", settings, deadline)
+        accepted = reply is not None
+        if accepted:
+            result.interval, result.seeders, result.leechers = announce_counts(reply)
+    if settings.scrape and has_scrape_url(target.url):
+        reply = run_stage(result, "scrape", http_scrape, target, settings, deadline)
+        if reply is not None:
+            info_hash = target.info_hash or settings.info_hash
+            result.seeders, result.leechers = scrape_counts(reply, info_hash)
+    elif not settings.announce:
+        failure = Failure("unsupported", "there is no scrape URL for it, and no announce was wanted")
+        result.stages.append(Stage("scrape", 0, failure))
+    result.elapsed = time.monotonic() - began
+    result.finished_at = time.time()
+    report(result)
+    if accepted:
+        try:
+            http_announce(result, target, "stopped", settings, deadline)
+        except Failure:
+            # It is a courtesy: the tracker forgets the peer after its interval anyway.
+            pass
+
+
+def run_stage(result, name, function, *arguments):
+    """Runs function(result, …) as a stage of the result; returns its reply, None if it failed."""
+    began = time.monotonic()
+    reply = failure = None
+    try:
+        reply = function(result, *arguments)
+    except Failure as caught:
+        failure = caught
+    result.stages.append(Stage(name, time.monotonic() - began, failure))
+    return reply
+
+
+def http_announce(result, target, event, settings, deadline):
+    announce = HttpAnnounce(
+        info_hash=target.info_hash or settings.info_hash,
+        peer_id=PEER_ID,
+        port=PEER_PORT,
+        uploaded=0,
+        downloaded=0,
+        left=1,
+        event=event,
+        compact=1,
+        peers_wanted=0 if event == "stopped" else 1,
+    )
+    url = with_query(target.url, announce_query(announce))
+    response = http_fetch(result, url, settings, deadline, ANNOUNCE_LIMIT)
+    reply = read_reply(response)
+    check_announce(reply, response.status, event)
+    return reply
+
+
+def http_scrape(result, target, settings, deadline):
+    if time.monotonic() >= deadline:
+        raise Failure("timeout", "not asked, since the announce used up the time")
+    query = scrape_query([target.info_hash or settings.info_hash])
+    url = with_query(scrape_url(target.url), query)
+    response = http_fetch(result, url, settings, deadline, SCRAPE_LIMIT)
+    reply = read_reply(response)
+    check_scrape(reply, response.status)
+    return reply
+
+
+def http_fetch(result, url, settings, deadline, limit):
+    response = fetch(url, settings.http, deadline, limit)
+    result.address = response.address
+    return response
+
+
+def has_scrape_url(url: str) -> bool:
+    try:
+        scrape_url(url)
+    except ValueError:
+        return False
+    return True
+
+
+def check_health(target: Target, settings: Settings, deadline: float, report) -> None:
+    """Checks a health endpoint and calls report(result): any 2xx status is well."""
+    from http.client import responses
+
+    result = Result(target, [], 0)
+
+    def ask_health(result):
+        response = http_fetch(result, target.url, settings, deadline, ANNOUNCE_LIMIT)
+        reason = responses.get(response.status, response.reason)
+        result.detail = "{} {}".format(response.status, reason).strip()
+        if not 200 <= response.status < 300:
+            raise Failure("http_status", result.detail)
+
+    run_stage(result, "health", ask_health)
+    result.elapsed = result.stages[0].elapsed
+    report(result)
+
+
+# The runner: one selector for UDP, threads for what blocks, one place that collects results.
+class Lookups:
+    """Looks names up on daemon threads, each name once, or anew each time with keep=False.
+
+    A lookup cannot be interrupted. So whenever one has taken half a second another thread takes
+    its place, up to `most`, and names that hang do not hold the others.
+    """
+
+    FIRST_THREADS = 32
+    SLOW = 0.5  # seconds
+
+    def __init__(self, family, most, keep, wake):
+        import queue
+        import threading
+
+        self.family = family
+        self.most = most
+        self.keep = keep
+        self.wake = wake
+        self.threading = threading
+        self.queue = queue.Queue()
+        self.lock = threading.Lock()
+        self.lookups = {}  # host: Lookup
+        self.busy = set()  # those that a thread is at
+        self.threads = 0
+
+    class Lookup:
+        """One name: when it was asked and begun (None before), and what came of it."""
+
+        def __init__(self, host, finished):
+            self.host = host
+            self.begun = None
+            self.finished = finished  # an event
+            self.outcome = None  # addresses with port 0, or a Failure
+
+    def find(self, host: str) -> "Lookups.Lookup":
+        """Returns the lookup of a name, started if it is new; from any thread."""
+        with self.lock:
+            lookup = self.lookups.get(host)
+            if lookup is None:
+                lookup = self.Lookup(host, self.threading.Event())
+                self.lookups[host] = lookup
+                self.queue.put(lookup)
+                if self.threads < min(self.FIRST_THREADS, self.most):
+                    self._start_thread()
+                if not self.threads:
+                    text = "{}: no thread can be started to look it up".format(host)
+                    lookup.outcome = Failure("resolve_failed", text)
+                    lookup.begun = time.monotonic()
+                    lookup.finished.set()
+                    self.wake()
+            return lookup
+
+    def resolve(self, host: str, port: int, family: int, deadline: float) -> list:
+        """Like look_up_within, for the threads that speak HTTP."""
+        if literal_family(host):
+            return look_up(host, port, family)
+        lookup = self.find(host)
+        lookup.finished.wait(max(0, deadline - time.monotonic()))
+        if lookup.outcome is None:
+            raise Failure("timeout", "{}: the name lookup took too long".format(host))
+        return with_port(lookup.outcome, port)
+
+    def tend(self, now: float) -> None:
+        """Starts threads beside those whose lookups are slow; to be called now and then."""
+        with self.lock:
+            slow = sum(now - lookup.begun > self.SLOW for lookup in self.busy)
+            wanted = min(len(self.busy) + self.queue.qsize(), self.FIRST_THREADS + slow, self.most)
+            while self.threads < wanted and self._start_thread():
+                pass
+
+    def _start_thread(self):
+        try:
+            self.threading.Thread(target=self._work, daemon=True).start()
+        except RuntimeError:
+            # No more threads are to be had; those there are go on.
+            return False
+        self.threads += 1
+        return True
+
+    def _work(self):
+        while True:
+            lookup = self.queue.get()
+            with self.lock:
+                lookup.begun = time.monotonic()
+                self.busy.add(lookup)
+            try:
+                outcome = look_up(lookup.host, 0, self.family)
+            except Failure as failure:
+                outcome = failure
+            with self.lock:
+                self.busy.discard(lookup)
+                if not self.keep:
+                    del self.lookups[lookup.host]
+            lookup.outcome = outcome
+            lookup.finished.set()
+            self.wake()
+
+
+def with_port(outcome, port: int) -> list:
+    """Returns looked-up addresses with the port; raises what came of the lookup if a Failure."""
+    if isinstance(outcome, Failure):
+        raise Failure(outcome.kind, str(outcome))
+    return [(address[0], port) + address[2:] for address in outcome]
+
+
+class Job:
+    """A target in the runner's hands; results has a place for each of its checks."""
+
+    __slots__ = ("target", "on_result", "asked", "results", "left")
+
+    def __init__(self, target, on_result, asked):
+        self.target = target
+        self.on_result = on_result
+        self.asked = asked
+        self.results = [None]
+        self.left = 1
+
+
+class HttpTask:
+    """A check for a thread; deadline is None until a thread has taken it."""
+
+    __slots__ = ("job", "slot", "host", "settings", "deadline", "settled", "given_up")
+
+    def __init__(self, job, slot, host, settings):
+        self.job = job
+        self.slot = slot
+        self.host = host
+        self.settings = settings
+        self.deadline = None
+        self.settled = False
+        self.given_up = False
+
+
+# How many lookups and HTTP checks may be under way, and how many UDP sockets open, at a time.
+Limits = namedtuple("Limits", "lookups http udp")
+
+
+def share_descriptors(available: int, names: int, http: int, udp: int) -> Limits:
+    """Shares open files out among lookups (two each), HTTP checks (three each) and UDP sockets.
+
+    Lookups and HTTP come first: a lookup that finds no descriptor free would say that the name
+    is unknown. The numbers are those wished for; where there are too few, runs go in waves.
+    """
+    lookups = max(1, min(names, 256, available // 8))
+    available -= 2 * lookups if names else 0
+    http_share = available // 3 if not udp else available // 6
+    http = max(1, min(http, http_share))
+    return Limits(lookups, http, max(1, available - 3 * http if http else available))
+
+
+def open_files_available(wanted: int) -> int:
+    """Returns how many more files may be opened, after raising the soft limit where it is low."""
+    margin = 32  # what the interpreter and the output have open
+    try:
+        import resource
+    except ImportError:
+        return 400  # Windows: its select() takes 512 sockets
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted + margin:
+        soft = wanted + margin if hard == resource.RLIM_INFINITY else min(wanted + margin, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        except (OSError, ValueError):
+            soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 20 if soft == resource.RLIM_INFINITY else max(8, soft - margin)
+
+
+class Runner:
+    """Runs checks side by side; all of its own work is done by the thread that calls run().
+
+    submit() hands it a target; on_result(result) is called for each result of it. Every target
+    gets its results, whatever becomes of it or of others: a check's own deadline is kept by the
+    code that does it, and once more here, against threads that do not come back.
+    """
+
+    BATCH = 64  # UDP checks started before replies are looked at again, to keep latencies true
+    TEND = 0.1  # seconds between looks at lookups, threads and the progress
+    GRACE = 0.4  # seconds after its deadline in which a thread may still bring its own result
+    PER_HOST = 4
+
+    def __init__(self, settings: Settings, limits: Limits, keep_names=True, tick=None):
+        import queue
+        import threading
+
+        self.settings = settings
+        self.limits = limits
+        self.tick = tick
+        self.interrupted = None
+        self.open = set()
+        self.timers = []
+        self._counter = 0
+        self._selector = selectors.DefaultSelector()
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._selector.register(self._wake_in, selectors.EVENT_READ)
+        self._woken = False
+        self._posted = deque()
+        self._next_tend = 0
+        self._lookups = Lookups(settings.family, limits.lookups, keep_names, self.wake)
+        self._looking_up = {}  # lookup: jobs that wait for it
+        self._udp_waiting = deque()
+        self._udp_open = 0
+        self._requests = {}
+        self._schedule = []
+        self._thread = threading.Thread
+        self._http_queue = queue.Queue()
+        self._http_threads = 0
+        self._http_running = set()
+        self._http_ready = deque()
+        self._http_hosts = {}  # host: [tasks that are ready or running, tasks that wait for them]
+
+    def submit(self, target: Target, on_result) -> Job:
+        """Takes a target in; its checks start in run()."""
+        job = Job(target, on_result, time.monotonic())
+        self.open.add(job)
+        if target.kind == UNSUPPORTED:
+            failure = Failure("unsupported", target.problem)
+            self._settle(job, 0, failed_result(target, failure, 0))
+            return job
+        try:
+            check_family(target.host, self.settings.family)
+        except ValueError as error:
+            self._settle(job, 0, failed_result(target, Failure("unreachable", str(error)), 0))
+            return job
+        if target.kind == UDP and literal_family(target.host):
+            self._found_literal(job)
+        elif literal_family(target.host):
+            self._enqueue_http(job, 0, self.settings)
+        elif target.kind == UDP or (self.settings.all_addresses and self._is_direct(target)):
+            self._looking_up.setdefault(self._lookups.find(target.host), []).append(job)
+        else:
+            self._enqueue_http(job, 0, self.settings)
+        return job
+
+    def call_at(self, when: float, function) -> None:
+        """Calls function() in run() at a time of time.monotonic()."""
+        self._counter += 1
+        heappush(self.timers, (when, self._counter, function))
+
+    def interrupt(self, number: int) -> None:
+        """Ends run() before its time; what is open ends as interrupted. For signal handlers."""
+        self.interrupted = number
+        self.wake()
+
+    def run(self) -> None:
+        """Runs until every target has its results and no timer is left, or interrupted."""
+        while not self.interrupted and (self.open or self.timers or self._http_running):
+            for key, _ in self._selector.select(self._pause()):
+                if key.data is None:
+                    self._take_posted()
+                # The reply on one socket may have closed others.
+                elif key.fileobj in key.data.exchanges:
+                    now = time.monotonic()
+                    key.data.read(key.fileobj, now)
+                    self._after(key.data, now)
+            now = time.monotonic()
+            self._run_timers(now)
+            if now >= self._next_tend:
+                self._tend(now)
+            self._start_udp()
+            self._dispatch_http()
+            self._advance_udp(now)
+        if self.interrupted:
+            self._end_interrupted()
+
+    def resolve(self, host: str, port: int, family: int, deadline: float) -> list:
+        """Looks a name up for a thread, as look_up_within does."""
+        return self._lookups.resolve(host, port, family, deadline)
+
+    def wake(self) -> None:
+        """Makes run() look at what was posted; from any thread."""
+        if not self._woken:
+            self._woken = True
+            try:
+                self._wake_out.send(b"\0")
+            except OSError:
+                # The pipe is full of wake-up calls already.
+                pass
+
+    def _post(self, function, *arguments):
+        self._posted.append((function, arguments))
+        self.wake()
+
+    def _take_posted(self):
+        try:
+            self._wake_in.recv(4096)
+        except BlockingIOError:
+            pass
+        self._woken = False
+        while self._posted:
+            function, arguments = self._posted.popleft()
+            function(*arguments)
+        finished = [lookup for lookup in self._looking_up if lookup.finished.is_set()]
+        for lookup in finished:
+            for job in self._looking_up.pop(lookup):
+                self._looked_up(job, lookup)
+
+    def _pause(self):
+        """Returns how many seconds the selector may wait."""
+        if self._udp_waiting and self._udp_open < self.limits.udp:
+            return 0
+        until = self._next_tend
+        if self._schedule:
+            until = min(until, self._schedule[0][0])
+        if self.timers:
+            until = min(until, self.timers[0][0])
+        return max(0, until - time.monotonic())
+
+    def _run_timers(self, now):
+        while self.timers and self.timers[0][0] <= now:
+            heappop(self.timers)[2]()
+
+    def _tend(self, now):
+        """Looks after what no event tells: lookups and threads that take too long, the progress."""
+        self._next_tend = now + self.TEND
+        if self._looking_up or self._http_running:
+            self._lookups.tend(now)
+        for lookup, jobs in list(self._looking_up.items()):
+            late = [job for job in jobs if self._lookup_expired(job, lookup, now)]
+            for job in late:
+                jobs.remove(job)
+                text = "{}: the name lookup took too long".format(lookup.host)
+                self._found(job, Failure("timeout", text), self.settings.timeout)
+            if not jobs:
+                del self._looking_up[lookup]
+        for task in list(self._http_running):
+            if task.deadline and now > task.deadline + self.GRACE:
+                self._give_up(task)
+        if self.tick:
+            self.tick()
+
+    def _settle(self, job, slot, result):
+        job.results[slot] = result
+        job.left -= 1
+        if not job.left:
+            self.open.discard(job)
+        job.on_result(result)
+
+    # Names.
+
+    def _found_literal(self, job):
+        try:
+            outcome = look_up(job.target.host, job.target.url.port, self.settings.family)
+        except Failure as failure:
+            # An IPv6 address with the scope of an interface that is not there.
+            outcome = failure
+        self._found(job, outcome, 0)
+
+    def _is_direct(self, target):
+        """Whether an HTTP target is reached without a proxy, so that its name is ours to look up."""
+        try:
+            return proxy_for(target.url, self.settings.http.environ) is None
+        except ValueError:
+            return False
+
+    def _lookup_expired(self, job, lookup, now):
+        return lookup.begun and now > max(job.asked, lookup.begun) + self.settings.timeout
+
+    def _looked_up(self, job, lookup):
+        began = max(job.asked, lookup.begun)
+        elapsed = max(0, time.monotonic() - began)
+        outcome = lookup.outcome
+        if not isinstance(outcome, Failure) and job.target.kind == UDP:
+            outcome = with_port(outcome, job.target.url.port)
+        self._found(job, outcome, elapsed)
+
+    def _found(self, job, outcome, elapsed):
+        """Goes on with a job whose addresses, or the Failure to find them, are known."""
+        if isinstance(outcome, Failure):
+            self._settle(job, 0, failed_result(job.target, outcome, elapsed))
+            return
+        choices = [[address] for address in outcome] if self.settings.all_addresses else [outcome]
+        job.results = [None] * len(choices)
+        job.left = len(choices)
+        for slot, addresses in enumerate(choices):
+            if job.target.kind == UDP:
+                self._udp_waiting.append((job, slot, addresses, elapsed))
+            else:
+                self._enqueue_http(job, slot, self._only_at(addresses[0]))
+
+    def _only_at(self, address):
+        """Returns the settings with which HTTP goes to this one address of a name."""
+        http = self.settings.http._replace(
+            resolve=lambda host, port, family, deadline: [(address[0], port) + address[2:]]
+        )
+        return self.settings._replace(http=http)
+
+    # UDP.
+
+    def _start_udp(self):
+        for _ in range(min(self.BATCH, len(self._udp_waiting))):
+            job, slot, addresses, setup = self._udp_waiting[0]
+            places = min(len(addresses), self.limits.udp)
+            if self._udp_open + places > self.limits.udp:
+                return
+            self._udp_waiting.popleft()
+            self._udp_open += places
+            now = time.monotonic()
+            check = UdpCheck(
+                addresses,
+                self._requests_of(job.target),
+                now,
+                now + max(0, self.settings.timeout - setup),
+                self._selector,
+                self.settings.trace,
+                farewell=True,
+            )
+            check.job, check.slot, check.setup, check.places = job, slot, setup, places
+            check.began, check.scheduled = now, None
+            check.advance(now)
+            self._after(check, now)
+
+    def _requests_of(self, target):
+        """Returns what a target is asked; most targets of a run share it."""
+        url_data = url_data_of(target.url.path, target.url.query)
+        key = (target.info_hash or self.settings.info_hash, url_data)
+        if key not in self._requests:
+            self._requests[key] = udp_requests(*key, self.settings.announce, self.settings.scrape)
+        return self._requests[key]
+
+    def _advance_udp(self, now):
+        while self._schedule and self._schedule[0][0] <= now:
+            when, _, check = heappop(self._schedule)
+            # A check that was scheduled anew meanwhile is further up or down.
+            if check.scheduled == when and not check.finished:
+                check.scheduled = None
+                check.advance(now)
+                self._after(check, now)
+
+    def _after(self, check, now):
+        """Schedules a check after each step of it, or takes its result."""
+        if check.finished:
+            self._udp_open -= check.places
+            self._settle(check.job, check.slot, check.result(now))
+        elif check.wake_at != check.scheduled:
+            check.scheduled = check.wake_at
+            self._counter += 1
+            heappush(self._schedule, (check.wake_at, self._counter, check))
+
+    # HTTP and health.
+
+    def _enqueue_http(self, job, slot, settings):
+        task = HttpTask(job, slot, job.target.host, settings)
+        host = self._http_hosts.setdefault(task.host, [0, deque()])
+        if host[0] < self.PER_HOST:
+            host[0] += 1
+            self._http_ready.append(task)
+        else:
+            host[1].append(task)
+
+    def _dispatch_http(self):
+        while self._http_ready and len(self._http_running) < self.limits.http:
+            enough = len(self._http_running) < self._http_threads or self._start_http_thread()
+            if not enough and self._http_threads:
+                return
+            task = self._http_ready.popleft()
+            if not enough:
+                failure = Failure("unreachable", "no thread can be started to ask it")
+                self._settle(task.job, task.slot, failed_result(task.job.target, failure, 0))
+                self._release(task)
+                continue
+            self._http_running.add(task)
+            self._http_queue.put(task)
+
+    def _start_http_thread(self):
+        try:
+            self._thread(target=self._work, daemon=True).start()
+        except RuntimeError:
+            # No more threads are to be had; those there are go on.
+            return False
+        self._http_threads += 1
+        return True
+
+    def _work(self):
+        """What a thread does: one HTTP or health check after another."""
+        while True:
+            task = self._http_queue.get()
+            target = task.job.target
+            task.deadline = time.monotonic() + self.settings.timeout
+            check = check_health if target.kind == HEALTH else check_http
+
+            def report(result, task=task):
+                self._post(self._http_reported, task, result)
+
+            try:
+                check(target, task.settings, task.deadline, report)
+            except Exception as error:
+                # A fault of ours must not cost the result, nor those of the others.
+                failure = Failure("internal_error", "{}: {}".format(type(error).__name__, error))
+                report(failed_result(target, failure, self.settings.timeout))
+            self._post(self._http_ended, task)
+
+    def _http_reported(self, task, result):
+        if not task.settled:
+            task.settled = True
+            self._settle(task.job, task.slot, result)
+
+    def _http_ended(self, task):
+        if task.given_up:
+            # A thread that was given up has come back after all.
+            self._http_threads += 1
+        else:
+            self._release(task)
+
+    def _give_up(self, task):
+        """Goes on without a thread that is long past its deadline."""
+        task.given_up = True
+        self._http_threads -= 1
+        failure = Failure("timeout", "no end within {:g} s".format(self.settings.timeout))
+        self._http_reported(task, failed_result(task.job.target, failure, self.settings.timeout))
+        self._release(task)
+
+    def _release(self, task):
+        """Makes room for the next request to a host, and in the pool."""
+        self._http_running.discard(task)
+        host = self._http_hosts[task.host]
+        if host[1]:
+            self._http_ready.append(host[1].popleft())
+        else:
+            host[0] -= 1
+            if not host[0]:
+                del self._http_hosts[task.host]
+
+    def _end_interrupted(self):
+        """Gives every check that is still open its result."""
+        now = time.monotonic()
+        failure = Failure("interrupted", "interrupted")
+        # What has come in by now still counts.
+        self._take_posted()
+        for check in {key.data for key in list(self._selector.get_map().values()) if key.data}:
+            check.end(failure, now)
+            self._after(check, now)
+        for job in list(self.open):
+            for slot, result in enumerate(job.results):
+                if result is None:
+                    elapsed = now - job.asked
+                    self._settle(job, slot, failed_result(job.target, failure, elapsed))
+
+
+# The reports: pure functions, from results to text.
+def with_slash(url: str) -> str:
+    """Returns an HTTP URL with / for an empty path."""
+    scheme, _, rest = url.partition("://")
+    authority = rest.split("/")[0].split("?")[0].split("#")[0]
+    tail = rest[len(authority) :]
+    return url if tail.startswith("/") else "{}://{}/{}".format(scheme, authority, tail)
+
+
+def show_outcome(failure, value=None) -> dict:
+    return {"Err": str(failure)} if failure else {"Ok": value}
+
+
+def result_to_json(result: Result) -> dict:
+    """Returns a result as the Rust checker prints it."""
+    target = result.target
+    outcome = "Err" if result.failed else "Ok"
+    stages = [[stage.name.capitalize(), show_outcome(stage.failure)] for stage in result.stages]
+    if target.kind == UDP:
+        body = {"remote_addr": result.address or target.given, "results": stages}
+        if literal_family(target.host) is None:
+            body["url"] = target.given
+        return {"Udp": {outcome: body}}
+    if target.kind == HEALTH:
+        answer = show_outcome(result.stages[0].failure, result.detail)
+        return {"Health": {outcome: {"url": with_slash(target.given), "result": answer}}}
+    if target.kind == HTTP:
+        return {"Http": {outcome: {"url": with_slash(target.given), "results": stages}}}
+    return {"Unsupported": {outcome: {"url": target.given, "results": stages}}}
+
+
+def report_json(results: list, pretty: bool) -> str:
+    """Returns the Rust checker's report: UDP, then health, then HTTP, then what is neither."""
+    order = (UDP, HEALTH, HTTP, UNSUPPORTED)
+    grouped = sorted(results, key=lambda result: order.index(result.target.kind))
+    if not pretty:
+        return to_json_text([result_to_json(result) for result in grouped], pretty) + "\n"
+    texts = {}
+
+    def indent(value):
+        if isinstance(value, str):
+            return to_json_text(value, pretty=False)
+        # The same stages come again and again, and json is slow to indent.
+        key = repr(value)
+        if key not in texts:
+            texts[key] = to_json_text(value, pretty=True).replace("\n", "\n        ")
+        return texts[key]
+
+    entries = []
+    for result in grouped:
+        ((group, outcomes),) = result_to_json(result).items()
+        ((outcome, body),) = outcomes.items()
+        lines = ['        "{}": {}'.format(key, indent(value)) for key, value in body.items()]
+        entries.append(RESULT_TEMPLATE.format(group, outcome, ",\n".join(lines)))
+    return "[\n" + ",\n".join(entries) + "\n]\n" if entries else "[]\n"
+
+
+RESULT_TEMPLATE = """\
+  {{
+    "{}": {{
+      "{}": {{
+{}
+      }}
+    }}
+  }}"""
+
+
+def result_to_ndjson(result: Result) -> str:
+    """Returns a result as one line of JSON; keys without a value are left out."""
+    stages = []
+    for stage in result.stages:
+        entry = {"name": stage.name, "ok": not stage.failure, "elapsed_ms": to_ms(stage.elapsed)}
+        if stage.failure:
+            entry["error"] = str(stage.failure)
+        stages.append(entry)
+    record = {
+        "tracker": result.target.given,
+        "kind": result.target.kind,
+        "status": result.status,
+        "address": result.address,
+        "elapsed_ms": to_ms(result.elapsed),
+        "stages": stages,
+        "interval": result.interval,
+        "seeders": result.seeders,
+        "leechers": result.leechers,
+        "message": result.message,
+    }
+    present = {name: value for name, value in record.items() if value is not None}
+    return to_json_text(present, pretty=False) + "\n"
+
+
+def to_ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)
+
+
+def count_statuses(results: list) -> dict:
+    """Returns how many results are up, partial, down and unsupported; partial ones are up too."""
+    checked = [result for result in results if result.target.kind != UNSUPPORTED]
+    up = sum(result.up for result in checked)
+    return {
+        "up": up,
+        "partial": sum(result.status == "partial" for result in checked),
+        "down": len(checked) - up,
+        "unsupported": len(results) - len(checked),
+    }
+
+
+def down_results(results: list) -> list:
+    """Returns those that are down; unsupported lines only where nothing else could be checked."""
+    checked = [result for result in results if result.target.kind != UNSUPPORTED]
+    return [result for result in checked or results if not result.up]
+
+
+COLOURS = {"ok": 32, "partial": 33, "timeout": 31, "error": 31, UNSUPPORTED: 35}
+
+
+def report_table(results: list, columns: int = None, colour: bool = False) -> str:
+    """Returns an aligned table with a row for each result and a line of totals.
+
+    columns is the width of the terminal, None where lines may have any length.
+    """
+    rows = [("STATUS", "LATENCY", "SEEDERS", "LEECHERS", "TRACKER", "")]
+    for result in results:
+        tracker = escape(result.target.given)
+        if result.address and result.target.kind == UDP:
+            if literal_family(result.target.host) is None:
+                tracker += " ({})".format(result.address)
+        unsupported = result.target.kind == UNSUPPORTED
+        rows.append(
+            (
+                UNSUPPORTED if unsupported else result.status,
+                "{:.0f} ms".format(result.elapsed * 1000) if result.up else "-",
+                "-" if result.seeders is None else str(result.seeders),
+                "-" if result.leechers is None else str(result.leechers),
+                tracker,
+                escape(result.message or ""),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    if columns:
+        # Where a row does not fit, the reason keeps some room beside the tracker.
+        widths[4] = min(widths[4], max(16, (columns - sum(widths[:4]) - 10) * 3 // 5))
+    lines = []
+    for status, latency, seeders, leechers, tracker, why in rows:
+        if len(tracker) > widths[4]:
+            tracker = tracker[: widths[4] - 3] + "..."
+        cells = (
+            latency.rjust(widths[1]),
+            seeders.rjust(widths[2]),
+            leechers.rjust(widths[3]),
+            tracker.ljust(widths[4]),
+            why,
+        )
+        line = (status.ljust(widths[0]) + "  " + "  ".join(cells)).rstrip()
+        if columns and len(line) >= columns:
+            line = line[: columns - 4] + "..."
+        if colour and status in COLOURS:
+            line = "\x1b[{}m{}\x1b[0m{}".format(COLOURS[status], status, line[len(status) :])
+        lines.append(line)
+    counts = count_statuses(results)
+    totals = "{up} up ({partial} partial), {down} down, {unsupported} unsupported".format(**counts)
+    lines.append(totals)
+    return "\n".join(lines) + "\n"
+
+
+METRICS = (
+    ("tracker_up", "Whether the tracker works: 1 for ok and partial, 0 for down."),
+    ("tracker_stage_up", "Whether a stage of the check went well."),
+    ("tracker_stage_duration_seconds", "How long a stage of the check took."),
+    ("tracker_announce_interval_seconds", "The interval the tracker wants between announces."),
+    ("tracker_seeders", "Seeders the tracker counts for the info hash."),
+    ("tracker_leechers", "Leechers the tracker counts for the info hash."),
+    ("tracker_last_check_timestamp_seconds", "When the check ended, as a Unix time."),
+)
+
+
+def report_prometheus(results: list, with_address: bool = False) -> str:
+    """Returns metrics in the text exposition format, for node_exporter's textfile collector."""
+    samples = {name: [] for name, _ in METRICS}
+    seen = set()
+
+    def add(name, labels, value):
+        if value is None:
+            return
+        text = ",".join('{}="{}"'.format(key, escape_label(label)) for key, label in labels)
+        # Two odd names may look the same once they are escaped; a series may stand only once.
+        if (name, text) not in seen:
+            seen.add((name, text))
+            samples[name].append("{}{{{}}} {}".format(name, text, value))
+
+    for result in results:
+        labels = [("tracker", result.target.given), ("protocol", result.target.kind)]
+        if with_address:
+            labels.append(("address", result.address or ""))
+        add("tracker_up", labels, int(result.up))
+        for stage in result.stages:
+            of_stage = labels + [("stage", stage.name)]
+            add("tracker_stage_up", of_stage, int(not stage.failure))
+            add("tracker_stage_duration_seconds", of_stage, round(stage.elapsed, 6))
+        add("tracker_announce_interval_seconds", labels, result.interval)
+        add("tracker_seeders", labels, result.seeders)
+        add("tracker_leechers", labels, result.leechers)
+        add("tracker_last_check_timestamp_seconds", labels, round(result.finished_at, 3))
+    lines = []
+    for name, text in METRICS:
+        if samples[name]:
+            lines.append("# HELP {} {}".format(name, text))
+            lines.append("# TYPE {} gauge".format(name))
+            lines.extend(samples[name])
+    return "\n".join(lines) + "\n"
+
+
+def escape_label(text: str) -> str:
+    return escape(text).replace("\\", "\\\\").replace('"', '\\"')
+
+
+NAGIOS_STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+
+
+def report_nagios(results: list) -> tuple:
+    """Returns (line, exit code) after the monitoring plugins' guidelines."""
+    down = down_results(results)
+    partial = [result for result in results if result.status == "partial"]
+    total = len(results)
+    counts = count_statuses(results)
+    if counts["unsupported"] < total:
+        total -= counts["unsupported"]
+    if down:
+        code, text = 2, "{} of {} down: {}".format(len(down), total, name_some(down))
+    elif partial:
+        code, text = 1, "{} of {} partial: {}".format(len(partial), total, name_some(partial))
+    elif results:
+        code, text = 0, "{} of {} up".format(counts["up"], total)
+    else:
+        code, text = 3, "nothing was checked"
+    performance = " ".join(
+        "{}={};;;0;{}".format(name, value, total)
+        for name, value in (("up", counts["up"]), ("down", len(down)), ("partial", len(partial)))
+    )
+    return nagios_line(code, text, performance), code
+
+
+def nagios_line(code: int, text: str, performance: str = "") -> str:
+    # A | ends the text and starts the performance data.
+    line = "TRACKERS {} - {}".format(NAGIOS_STATES[code], escape(text).replace("|", "!"))
+    return line + (" | " + performance if performance else "") + "\n"
+
+
+def name_some(results, most=10):
+    names = [result.target.given for result in results[:most]]
+    if len(results) > most:
+        names.append("and {} more".format(len(results) - most))
+    return ", ".join(names)
+
+
+def report_urls(results: list) -> str:
+    """Returns the announce URLs of the trackers that work, one a line, to paste into a client."""
+    urls = []
+    for result in results:
+        target = result.target
+        if result.up and target.kind == UDP:
+            host = "[{}]".format(target.url.host) if ":" in target.url.host else target.url.host
+            tail = encode_path(target.url.path, target.url.query)
+            urls.append("udp://{}:{}{}".format(host, target.url.port, tail))
+        elif result.up and target.kind == HTTP:
+            urls.append(target.url)
+    # With --all-addresses a tracker has several results.
+    return "".join(url + "\n" for url in dict.fromkeys(urls))
+
+
+# The output: a file or stdout, and the progress line on a terminal.
+class Progress:
+    """One line on a terminal's stderr that says how far the run is; it is gone at the end."""
+
+    def __init__(self, total, deadline):
+        import shutil
+
+        self.columns = shutil.get_terminal_size(fallback=(80, 24)).columns
+        self.total = total
+        self.deadline = deadline  # of time.monotonic(), when all is over as a rule
+        self.done = self.up = self.down = 0
+        self.shown = ""
+
+    def count(self, result: Result) -> None:
+        self.done += 1
+        self.up += result.up
+        self.down += not result.up
+
+    def draw(self) -> None:
+        left = max(0, self.deadline - time.monotonic())
+        text = "{} of {} done, {} up, {} down, {:.0f} s left".format(
+            self.done, max(self.total, self.done), self.up, self.down, left
+        )[: self.columns - 1]
+        if text != self.shown:
+            self._write("\r" + text + "\x1b[K")
+            self.shown = text
+
+    def clear(self) -> None:
+        if self.shown:
+            self._write("\r\x1b[K")
+            self.shown = ""
+
+    @staticmethod
+    def _write(text):
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            # A terminal that is gone has nobody to tell.
+            pass
+
+
+def is_terminal(stream) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def check_output(path: str) -> None:
+    """Raises Failure (output_failed) where a file at path could not be written, as far as is known."""
+    folder = os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path):
+        raise Failure("output_failed", "{}: is a directory".format(path))
+    if not os.path.isdir(folder):
+        raise Failure("output_failed", "{}: there is no folder {}".format(path, folder))
+    place = folder if is_replaceable(path) else path
+    if not os.access(place, os.W_OK):
+        raise Failure("output_failed", "{}: no permission to write".format(path))
+
+
+def is_replaceable(path):
+    """Whether path is a regular file or not there yet, and not a pipe or device."""
+    return os.path.isfile(path) or not os.path.lexists(os.path.realpath(path))
+
+
+def write_output(path: str, text: str) -> None:
+    """Writes a file whole and renames it into place; what is no regular file is written straight.
+
+    Raises Failure (output_failed); the old file then stays as it was.
+    """
+    data = text.encode("utf-8", "backslashreplace")
+    try:
+        if not is_replaceable(path):
+            with open(path, "wb") as file:
+                file.write(data)
+            return
+        target = os.path.realpath(path)
+        temporary = "{}.{}.tmp".format(target, os.getpid())
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+            os.replace(temporary, target)
+        except OSError:
+            remove_if_there(temporary)
+            raise
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise Failure("output_failed", "cannot write {}: {}".format(path, error.strerror))
+
+
+def remove_if_there(path):
+    try:
+        os.remove(path)
+    except OSError:
+        pass
+
+
+def render(results: list, arguments, streamed: bool) -> tuple:
+    """Returns (the report in the format asked for, the exit code that belongs to it).
+
+    streamed says that the results have been written already, as they came.
+    """
+    name = arguments.format
+    if name == "nagios":
+        return report_nagios(results)
+    if name == "table":
+        terminal = is_terminal(sys.stdout) and not arguments.output
+        columns = None
+        if terminal:
+            import shutil
+
+            columns = shutil.get_terminal_size(fallback=(80, 24)).columns
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        text = report_table(results, columns, colour=terminal and not plain)
+    elif name == "ndjson":
+        text = "" if streamed else "".join(map(result_to_ndjson, results))
+    elif name == "prometheus":
+        text = report_prometheus(results, with_address=arguments.all_addresses)
+    elif name == "urls":
+        text = report_urls(results)
+    else:
+        text = report_json(results, pretty=name != "compact")
+    return text, exit_code(results, arguments.fail, arguments.fail_partial)
+
+
+def exit_code(results: list, fail: bool, fail_partial: bool) -> int:
+    """Returns 1 where what --fail or --fail-partial looks for is there, else 0."""
+    if (fail or fail_partial) and down_results(results):
+        return 1
+    return int(fail_partial and any(result.status == "partial" for result in results))
+
+
+# The monitor.
+class Tally:
+    """The statistics of one target's probes; its size does not grow with their number."""
+
+    def __init__(self, target):
+        self.target = target
+        self.total = self.timeouts = self.errors = self.answered = 0
+        self.min_ms = self.max_ms = self.last_ms = None
+        self.sum_ms = 0
+        self.last_status = None
+
+    def add(self, result: Result) -> dict:
+        """Counts a probe and returns the record of it."""
+        self.total += 1
+        status = "ok" if result.up else result.status
+        milliseconds = int(result.elapsed * 1000 + 0.5) if result.up else None
+        if result.up:
+            self.answered += 1
+            self.sum_ms += milliseconds
+            self.min_ms = milliseconds if self.answered == 1 else min(self.min_ms, milliseconds)
+            self.max_ms = milliseconds if self.answered == 1 else max(self.max_ms, milliseconds)
+        elif status == "timeout":
+            self.timeouts += 1
+        else:
+            self.errors += 1
+        self.last_ms = milliseconds
+        self.last_status = status
+        record = {
+            "event": "probe",
+            "sequence": self.total,
+            "url": show_url(self.target),
+            "status": status,
+            "elapsed_ms": milliseconds,
+        }
+        if status == "error":
+            record["message"] = result.message
+        return record
+
+    def summary(self, message: str) -> dict:
+        average = int(self.sum_ms / self.answered + 0.5) if self.answered else None
+        return {
+            "url": show_url(self.target),
+            "status": {
+                "code": "ok" if self.answered else self.last_status or "error",
+                "message": message,
+                "stats": {
+                    "total": self.total,
+                    "timeouts": self.timeouts,
+                    "timeout_percent": self.timeouts * 100 // self.total if self.total else 0,
+                    "errors": self.errors,
+                    "min_ms": self.min_ms,
+                    "max_ms": self.max_ms,
+                    "average_ms": average,
+                    "last_ms": self.last_ms,
+                },
+            },
+        }
+
+
+def show_url(target: Target) -> str:
+    """Returns the URL of a target, with udp:// where it was given without."""
+    return target.given if "://" in target.given else "udp://" + target.given
+
+
+class Monitor:
+    """Probes targets at a fixed rate.
+
+    Probes of a target are due at start, start + interval, … while before start + duration; one
+    that is due while the one before it still runs is skipped. check(target, on_result) starts a
+    check, call_at(time, function) calls a function at a time: the runner's, or a test's own.
+    on_probe(tally, result) is called as each probe ends, to add the result to its tally.
+    """
+
+    def __init__(self, targets, interval, duration, check, call_at, on_probe):
+        self.tallies = {target: Tally(target) for target in targets}
+        self.interval = interval
+        self.duration = duration
+        self.check = check
+        self.call_at = call_at
+        self.on_probe = on_probe
+        self.running = set()
+
+    def start(self, now: float) -> None:
+        self.began = now
+        for target in self.tallies:
+            self._due(target, 0)
+
+    def _due(self, target, number):
+        """Starts the probe `number` of a target, which is due now."""
+        # Counted from the start and not from now, so that no delay adds up.
+        following = (number + 1) * self.interval
+        if following < self.duration:
+            self.call_at(self.began + following, lambda: self._due(target, number + 1))
+        if target not in self.running:
+            self.running.add(target)
+            self.check(target, self._on_result)
+
+    def _on_result(self, result):
+        self.running.discard(result.target)
+        if result.failed and result.failed.failure.kind == "interrupted":
+            return
+        self.on_probe(self.tallies[result.target], result)
+
+    def summary(self, message: str) -> dict:
+        """Returns the summary of all targets, in groups; a group with nothing in it is left out."""
+        groups = (("udp_trackers", UDP), ("http_trackers", HTTP), ("health_checks", HEALTH))
+        summary = {}
+        for name, kind in groups:
+            of_kind = [tally for target, tally in self.tallies.items() if target.kind == kind]
+            if of_kind:
+                summary[name] = [tally.summary(message) for tally in of_kind]
+        return summary
+
+
+class MetricsFile:
+    """A file with the metrics of every target's latest result, rewritten once a second at most."""
+
+    def __init__(self, path, call_at):
+        self.path = path
+        self.call_at = call_at
+        self.latest = {}  # target: its latest result
+        self.written_at = 0
+        self.scheduled = False
+
+    def add(self, result: Result) -> None:
+        self.latest[result.target] = result
+        if not self.scheduled:
+            self.scheduled = True
+            self.call_at(max(time.monotonic(), self.written_at + 1), self._write_now)
+
+    def write(self) -> None:
+        """Raises Failure (output_failed)."""
+        write_output(self.path, report_prometheus(list(self.latest.values())))
+
+    def _write_now(self):
+        self.scheduled = False
+        self.written_at = time.monotonic()
+        try:
+            self.write()
+        except Failure as failure:
+            # The disk may have room again at the next probe.
+            write_record("error", kind=failure.kind, source=self.path, message=str(failure))
+
+
+# The command line.
+DESCRIPTION = "Check BitTorrent trackers and health endpoints, all at once, and report on them."
+INPUT_HELP = (
+    "tracker URLs, host:port, magnet links, JSON configuration (text or file), lists of trackers, "
+    ".torrent files, - for standard input; with none, TORRUST_CHECKER_CONFIG_PATH or "
+    "TORRUST_CHECKER_CONFIG"
+)
+CHECK_HELP = """\
+examples:
+  {prog} udp://tracker.example.org:6969 https://tracker.example.net/announce
+  {prog} --format table trackers.txt
+  {prog} --format urls - < trackers.txt > working.txt
+  {prog} --format ndjson linux.torrent | jq -r 'select(.seeders) | [.seeders, .tracker] | @tsv'
+  {prog} --fail --format table trackers.txt > report.txt || mail -s down me@example.org < report.txt
+  {prog} monitor udp://tracker.example.org:6969 --interval 60 --duration 3600
+
+A check announces itself (never as a seeder) and leaves the swarm at the end. Under the passkey of
+a private tracker an announce counts: use --no-announce there.
+
+exit codes:
+  0 the run is complete, 1 something is down (with --fail) or the report could not be written,
+  2 wrong usage or configuration, 130 Ctrl-C, 143 SIGTERM; --format nagios: 0, 1, 2, 3
+"""
+MONITOR_HELP = """\
+examples:
+  {prog} monitor udp://tracker.example.org:6969 --interval 60 --duration 3600
+  {prog} monitor trackers.txt --format prometheus --output /var/lib/node_exporter/trackers.prom
+  {prog} monitor udp --url udp://tracker.example.org:6969 --interval 60
+
+Each probe is a line of JSON on stderr; the summary comes at the end, or on Ctrl-C, on stdout.
+
+exit codes:
+  0 the summary is out, 1 it could not be written, 2 wrong usage or configuration
+"""
+FORMATS = ["json", "pretty", "compact", "ndjson", "table", "prometheus", "nagios", "urls"]
+VALUED_OPTIONS = {
+    name: name
+    for name in (
+        "--timeout --format --output --config-path --health --jobs --info-hash --user-agent"
+        " --header --cacert --interval --duration --url"
+    ).split()
+}
+VALUED_OPTIONS.update({"-o": "--output", "-c": "--config-path"})
+
+
+def target_type(parse):
+    """Makes an argparse type of a function that returns a target."""
+
+    def parse_argument(text):
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError("{!r}: {}".format(text, error))
+
+    return parse_argument
+
+
+def add_input_options(parser) -> None:
+    add = parser.add_argument
+    add("inputs", metavar="INPUT", nargs="*", help=INPUT_HELP)
+    add("-c", "--config-path", metavar="FILE", help="a JSON configuration")
+    add(
+        "--health",
+        metavar="URL",
+        action="append",
+        default=[],
+        type=target_type(parse_health),
+        help="a health endpoint to check; can be given several times",
+    )
+    add("--info-hash", metavar="HASH", type=parse_info_hash, help="what to ask the trackers for")
+    add("-o", "--output", metavar="FILE", help="write the report there, whole or not at all")
+    add("--no-scrape", action="store_true", help="announce only")
+    add("--no-announce", action="store_true", help="scrape only, as for private trackers")
+    add(
+        "--jobs",
+        metavar="N",
+        type=whole_number(1, 100000),
+        default=1000,
+        help="HTTP and health checks under way at a time (default 1000)",
+    )
+    add_http_options(parser, "tracker_checker.py/" + VERSION)
+
+
+def add_check_options(parser) -> None:
+    parser.set_defaults(url=None)
+    add = parser.add_argument
+    add("--format", choices=FORMATS, default="json", help="default json")
+    add("--fail", action="store_true", help="exit 1 when a tracker or health check is down")
+    add("--fail-partial", action="store_true", help="the same, also when a scrape fails")
+    add("--all-addresses", action="store_true", help="check every address of a name by itself")
+    add("--no-progress", action="store_true", help="no progress line on the terminal")
+
+
+def add_monitor_options(parser) -> None:
+    parser.set_defaults(all_addresses=False)
+    add, seconds = parser.add_argument, {"metavar": "SECONDS", "type": parse_seconds_of_monitor}
+    add("--format", choices=["json", "compact", "prometheus"], default="json", help="default json")
+    add("--interval", default=300, help="from one probe to the next (default 300)", **seconds)
+    add("--duration", default=86400, help="of the whole (default 86400)", **seconds)
+    add(
+        "--url",
+        metavar="URL",
+        type=target_type(parse_tracker),
+        help="the tracker, in the form monitor udp --url URL",
+    )
+
+
+def parse_seconds_of_monitor(text: str) -> float:
+    """An argparse type: a number of seconds above 0, of any length."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if 0 < seconds < 1e10:
+        return seconds
+    raise argparse.ArgumentTypeError("{!r} is not a number of seconds above 0".format(text))
+
+
+def parse_arguments(argv: list, prog: str):
+    """Returns the argparse namespace, with `monitor` saying which of the two commands it is."""
+    options, positionals = split_arguments(argv, VALUED_OPTIONS)
+    show_version(options, prog)
+    monitor = positionals[:1] == ["monitor"]
+    parser = ArgumentParser(
+        prog=prog,
+        usage="%(prog)s {}[INPUT ...] [options]".format("monitor " if monitor else ""),
+        description=DESCRIPTION,
+        epilog=(MONITOR_HELP if monitor else CHECK_HELP).format(prog=prog),
+    )
+    add_input_options(parser)
+    if monitor:
+        positionals = positionals[1:]
+        if positionals[:1] == ["udp"] and any(word.startswith("--url") for word in options):
+            positionals = positionals[1:]
+        add_monitor_options(parser)
+    else:
+        add_check_options(parser)
+    add_common_options(parser, timeout=10 if monitor else 5)
+    arguments = parser.parse_args(options + ["--"] + positionals)
+    arguments.monitor = monitor
+    if monitor and arguments.format == "prometheus" and not arguments.output:
+        parser.error("--format prometheus: --output FILE is expected, to be rewritten")
+    if arguments.no_scrape and arguments.no_announce:
+        parser.error("--no-scrape with --no-announce leaves nothing to check")
+    return arguments
+
+
+def collect_targets(arguments) -> tuple:
+    """Returns (targets, the info hash to ask for); raises ConfigurationError."""
+    targets = arguments.health + ([arguments.url] if arguments.url else [])
+    inputs = read_inputs(arguments.inputs, arguments.config_path, targets, os.environ)
+    own_hash = inputs.own_hash or DEFAULT_INFO_HASH
+    if arguments.info_hash:
+        for target in inputs.targets:
+            target.info_hash = None
+    return inputs.targets, arguments.info_hash or own_hash
+
+
+def make_runner(arguments, targets, info_hash, tick=None) -> Runner:
+    """Returns the runner for the targets, with as many places as there are descriptors for."""
+    trace = (lambda text: write_stderr(escape(text))) if arguments.verbose else None
+    settings = Settings(
+        timeout=arguments.timeout,
+        family=arguments.family,
+        info_hash=info_hash,
+        announce=not arguments.no_announce,
+        scrape=not arguments.no_scrape,
+        all_addresses=arguments.all_addresses,
+        http=None,
+        trace=trace,
+    )
+    hosts = {target.host for target in targets if target.host}
+    names = sum(not literal_family(host) for host in hosts)
+    udp = sum(target.kind == UDP for target in targets)
+    http = min(arguments.jobs, len(targets) - udp)
+    available = open_files_available(2 * min(names, 256) + 3 * http + 2 * udp)
+    limits = share_descriptors(available, names, http, udp)
+    runner = Runner(settings, limits, keep_names=not arguments.monitor, tick=tick)
+    http_options = http_options_of(arguments, trace, runner.resolve)
+    runner.settings = settings._replace(http=http_options)
+    return runner
+
+
+def on_signals(function) -> None:
+    """Calls function(number) on the first SIGINT or SIGTERM; the second ends the process."""
+    import signal
+
+    seen = []
+
+    def handle(number, frame):
+        if seen:
+            os._exit(128 + number)
+        seen.append(number)
+        function(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+def run_checks(arguments, targets, info_hash) -> int:
+    """Checks the targets once and writes the report; returns the exit code."""
+    import gc
+
+    # What ten thousand checks are made of lives until the end: there is no use in looking
+    # through it for garbage again and again.
+    gc.set_threshold(100000)
+    progress = None
+    streaming = arguments.format == "ndjson" and not arguments.output
+    shown = is_terminal(sys.stderr) and not (streaming and is_terminal(sys.stdout))
+    runner = make_runner(arguments, targets, info_hash)
+    on_signals(runner.interrupt)
+    if shown and not arguments.no_progress and not arguments.verbose:
+        waves = 1 + len(targets) // (runner.limits.udp + runner.limits.http)
+        progress = Progress(len(targets), time.monotonic() + arguments.timeout * waves)
+        runner.tick = progress.draw
+
+    def on_result(result):
+        if progress:
+            progress.count(result)
+        if streaming:
+            write_stdout(result_to_ndjson(result))
+
+    jobs = [runner.submit(target, on_result) for target in targets]
+    runner.run()
+    if progress:
+        progress.clear()
+    results = [result for job in jobs for result in job.results]
+    text, code = render(results, arguments, streamed=streaming)
+    if not arguments.output:
+        write_stdout(text)
+    elif not runner.interrupted:
+        write_output(arguments.output, text)
+    return 128 + runner.interrupted if runner.interrupted else code
+
+
+def run_monitor(arguments, targets, info_hash) -> int:
+    """Probes the targets until the duration is over or a signal comes; returns the exit code."""
+    for target in targets:
+        if target.kind == UNSUPPORTED:
+            write_record(
+                "warning", kind="unsupported", source=target.given, message=target.problem
+            )
+    targets = [target for target in targets if target.kind != UNSUPPORTED]
+    runner = make_runner(arguments, targets, info_hash)
+    on_signals(runner.interrupt)
+    metrics = None
+    if arguments.format == "prometheus":
+        metrics = MetricsFile(arguments.output, runner.call_at)
+
+    def on_probe(tally, result):
+        write_stderr(to_json_text(tally.add(result), pretty=False))
+        if metrics:
+            metrics.add(result)
+
+    monitor = Monitor(
+        targets, arguments.interval, arguments.duration, runner.submit, runner.call_at, on_probe
+    )
+    monitor.start(time.monotonic())
+    runner.run()
+    message = "monitor interrupted" if runner.interrupted else "monitor completed"
+    text = to_json_text(monitor.summary(message), pretty=False) + "\n"
+    if metrics:
+        metrics.write()
+    elif arguments.output:
+        write_output(arguments.output, text)
+        return 0
+    write_stdout(text)
+    return 0
+
+
+def main(argv: list, prog: str = "tracker_checker.py") -> int:
+    """Runs the command with the arguments after its name; returns the exit code."""
+    arguments = parse_arguments(argv, prog)
+    code = 2
+    try:
+        import_bencode()
+        targets, info_hash = collect_targets(arguments)
+        if arguments.output:
+            check_output(arguments.output)
+        code = 1
+        run_command = run_monitor if arguments.monitor else run_checks
+        return run_command(arguments, targets, info_hash)
+    except ConfigurationError as error:
+        if arguments.format == "nagios":
+            text = "{}: {}".format(error.source, error)
+            write_stdout(nagios_line(3, text))
+            return 3
+        write_record(
+            "error", kind="invalid_configuration", source=error.source, message=str(error)
+        )
+    except Failure as failure:
+        source = arguments.output or "stdout"
+        write_record("error", kind=failure.kind, source=source, message=str(failure))
+    return code
+
+
+if __name__ == "__main__":
+    run(main)
