@@ -155,13 +155,14 @@ def decode(data: bytes, strict: bool = False) -> "int | bytes | list | dict":
 def read_integer(data: bytes, position: int) -> tuple:
     """Returns the integer that begins at position, and the position after it.
 
-    Raises BencodeError if it is malformed: decode() comes here with all but plain digits.
+    Raises BencodeError if it is malformed. decode() comes here with what is neither a single
+    digit nor digits without a sign.
     """
     text, mark, _ = data[position + 1 : position + MAX_DIGITS + len("i-e")].partition(b"e")
     digits = text[1:] if text.startswith(b"-") else text
     if digits.isdigit() and len(digits) > MAX_DIGITS:
         raise BencodeError(TOO_LONG, position)
-    if digits.isdigit() and mark and (not digits.startswith(b"0") or text == b"0"):
+    if mark and digits.isdigit() and not digits.startswith(b"0"):
         return int(text), position + len(text) + len("ie")
     message = "malformed integer: expected i, digits without a leading zero or -0, and e, found {}"
     raise BencodeError(message.format(excerpt(b"i" + text + mark)), position)
@@ -170,10 +171,11 @@ def read_integer(data: bytes, position: int) -> tuple:
 def read_length(data: bytes, position: int) -> tuple:
     """Returns the length of the string that begins at position, and where its bytes begin.
 
-    Raises BencodeError if it is malformed: decode() comes here with all but one or two digits.
+    Raises BencodeError if it is malformed. decode() comes here with what is not one or two
+    digits and a colon.
     """
     text, colon, _ = data[position : position + EXCERPT_SIZE].partition(b":")
-    if colon and text.isdigit() and (not text.startswith(b"0") or text == b"0"):
+    if colon and text.isdigit() and not text.startswith(b"0"):
         return int(text), position + len(text) + len(":")
     message = "malformed string: expected its length without a leading zero, and :, found {}"
     raise BencodeError(message.format(excerpt(text + colon)), position)
@@ -303,8 +305,7 @@ def print_json(value, pretty: bool, stream) -> None:
     import json
 
     layout = {"indent": 2} if pretty else {"separators": (",", ":")}
-    # json.dumps() leaves DEL, alone among the control characters, as it is.
-    stream.write(json.dumps(value, **layout).replace("\x7f", "\\u007f") + "\n")
+    stream.write(json.dumps(value, **layout) + "\n")
 
 
 # --- command line ---

@@ -136,6 +136,13 @@ class ArgumentParser(argparse.ArgumentParser):
         write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
         raise SystemExit(2)
 
+    def parse(self, options: list, positionals: list):
+        """Returns the namespace for what split_arguments() returned."""
+        # argparse would drop it.
+        if "--" in positionals or any(word.partition("=")[2] == "--" for word in options):
+            self.error("'--' is no value that anything has")
+        return self.parse_args(options + ["--"] + positionals)
+
     def print_help(self, file=None):
         self.formatter_class = argparse.RawDescriptionHelpFormatter
         write_stdout(self.format_help())
@@ -224,27 +231,35 @@ def parse_info_hash(text: str) -> bytes:
     40 hex digits or 32 base32 characters (BEP 9), or 64 hex digits of version 2, of which BEP 52
     sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
     """
+    topics = [text]
     if text[:8].lower() == "magnet:?":
+        parts = [part.partition("=") for part in text[8:].split("&")]
         topics = [
-            part[part.index("=") + 1 :].replace("%3A", ":").replace("%3a", ":")
-            for part in text[8:].split("&")
-            if re.match(r"xt(\.[0-9]+)?=", part)
+            value.replace("%3A", ":").replace("%3a", ":")
+            for name, _, value in parts
+            if re.match(r"xt(\.[0-9]+)?\Z", name)
         ]
-        for prefix in ("urn:btih:", "urn:btmh:1220"):
-            for topic in topics:
-                if topic.lower().startswith(prefix):
-                    return parse_info_hash(topic[len(prefix) :])
-        raise argparse.ArgumentTypeError("the magnet link has no xt=urn:btih:INFO_HASH")
+    for prefix, sizes in (("urn:btih:", (40, 32)), ("urn:btmh:1220", (64,)), ("", (40, 32, 64))):
+        for topic in topics:
+            if topic.lower().startswith(prefix) and len(topic) - len(prefix) in sizes:
+                info_hash = decode_hash(topic[len(prefix) :])
+                if info_hash:
+                    return info_hash
+    raise argparse.ArgumentTypeError(
+        "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
+        "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
+    )
+
+
+def decode_hash(text: str) -> bytes:
+    """Returns 20 bytes for an info hash in hex or base32, None for what is neither."""
     if is_hex(text, 40) or is_hex(text, 64):
         return bytes.fromhex(text)[:20]
     if re.match(r"[2-7A-Za-z]{32}\Z", text):
         import base64
 
         return base64.b32decode(text.upper())
-    raise argparse.ArgumentTypeError(
-        "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
-        "(version 2) or a magnet link are expected".format(text)
-    )
+    return None
 
 
 def add_common_options(parser, timeout: int) -> None:
@@ -276,6 +291,11 @@ def add_common_options(parser, timeout: int) -> None:
         const=socket.AF_INET6,
         help="use IPv6 only",
     )
+
+
+def trace_for(arguments):
+    """Returns the function that says on stderr what is done, None without --verbose."""
+    return (lambda text: write_stderr(escape(text))) if arguments.verbose else None
 
 
 def add_format_option(parser) -> None:
@@ -1373,7 +1393,7 @@ def parse_arguments(argv: list, prog: str) -> tuple:
     add_http_options(parser, "http_tracker_client.py/" + VERSION)
     add_format_option(parser)
     add_common_options(parser, timeout=5)
-    arguments = parser.parse_args(options + ["--"] + positionals[1:])
+    arguments = parser.parse(options, positionals[1:])
     try:
         url = (announce_url if command == "announce" else scrape_url)(arguments.tracker)
         check_family(split_url(url).host, arguments.family)
@@ -1411,11 +1431,10 @@ def ask(command: str, arguments, url: str) -> tuple:
     Raises Failure where there is no reply that can be decoded.
     """
     deadline = time.monotonic() + arguments.timeout
-    trace = (lambda text: write_stderr(escape(text))) if arguments.verbose else None
     limit = ANNOUNCE_LIMIT
     if command == "scrape":
         limit = SCRAPE_LIMIT if arguments.info_hash else FULL_SCRAPE_LIMIT
-    response = fetch(url, http_options_of(arguments, trace), deadline, limit)
+    response = fetch(url, http_options_of(arguments, trace_for(arguments)), deadline, limit)
     reply = read_reply(response)
     try:
         if command == "announce":

@@ -136,6 +136,13 @@ class ArgumentParser(argparse.ArgumentParser):
         write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
         raise SystemExit(2)
 
+    def parse(self, options: list, positionals: list):
+        """Returns the namespace for what split_arguments() returned."""
+        # argparse would drop it.
+        if "--" in positionals or any(word.partition("=")[2] == "--" for word in options):
+            self.error("'--' is no value that anything has")
+        return self.parse_args(options + ["--"] + positionals)
+
     def print_help(self, file=None):
         self.formatter_class = argparse.RawDescriptionHelpFormatter
         write_stdout(self.format_help())
@@ -224,27 +231,35 @@ def parse_info_hash(text: str) -> bytes:
     40 hex digits or 32 base32 characters (BEP 9), or 64 hex digits of version 2, of which BEP 52
     sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
     """
+    topics = [text]
     if text[:8].lower() == "magnet:?":
+        parts = [part.partition("=") for part in text[8:].split("&")]
         topics = [
-            part[part.index("=") + 1 :].replace("%3A", ":").replace("%3a", ":")
-            for part in text[8:].split("&")
-            if re.match(r"xt(\.[0-9]+)?=", part)
+            value.replace("%3A", ":").replace("%3a", ":")
+            for name, _, value in parts
+            if re.match(r"xt(\.[0-9]+)?\Z", name)
         ]
-        for prefix in ("urn:btih:", "urn:btmh:1220"):
-            for topic in topics:
-                if topic.lower().startswith(prefix):
-                    return parse_info_hash(topic[len(prefix) :])
-        raise argparse.ArgumentTypeError("the magnet link has no xt=urn:btih:INFO_HASH")
+    for prefix, sizes in (("urn:btih:", (40, 32)), ("urn:btmh:1220", (64,)), ("", (40, 32, 64))):
+        for topic in topics:
+            if topic.lower().startswith(prefix) and len(topic) - len(prefix) in sizes:
+                info_hash = decode_hash(topic[len(prefix) :])
+                if info_hash:
+                    return info_hash
+    raise argparse.ArgumentTypeError(
+        "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
+        "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
+    )
+
+
+def decode_hash(text: str) -> bytes:
+    """Returns 20 bytes for an info hash in hex or base32, None for what is neither."""
     if is_hex(text, 40) or is_hex(text, 64):
         return bytes.fromhex(text)[:20]
     if re.match(r"[2-7A-Za-z]{32}\Z", text):
         import base64
 
         return base64.b32decode(text.upper())
-    raise argparse.ArgumentTypeError(
-        "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
-        "(version 2) or a magnet link are expected".format(text)
-    )
+    return None
 
 
 def add_common_options(parser, timeout: int) -> None:
@@ -276,6 +291,11 @@ def add_common_options(parser, timeout: int) -> None:
         const=socket.AF_INET6,
         help="use IPv6 only",
     )
+
+
+def trace_for(arguments):
+    """Returns the function that says on stderr what is done, None without --verbose."""
+    return (lambda text: write_stderr(escape(text))) if arguments.verbose else None
 
 
 def add_format_option(parser) -> None:
@@ -701,7 +721,7 @@ class Exchange:
         if now >= self.deadline:
             self._time_out(now)
             return []
-        if self.connection_id is not None and now - self.connected_at >= CONNECTION_LIFETIME:
+        if self.connection_id is not None and not self._is_connected(now):
             self._connect(now)
         datagrams = []
         wake_at = self.deadline
@@ -757,13 +777,17 @@ class Exchange:
         self.pending.clear()
         self.waiting = []
 
-    def farewell(self) -> bytes:
+    def farewell(self, now: float) -> bytes:
         """Returns an announce with event stopped for the announce that was accepted, else b""."""
         for request, reply in zip(self.requests, self.replies):
-            if isinstance(reply, AnnounceReply) and self.connection_id is not None:
+            if isinstance(reply, AnnounceReply) and self._is_connected(now):
                 stopped = request._replace(event=EVENTS["stopped"], peers_wanted=0)
                 return stopped.encode(self.connection_id, new_transaction_id())
         return b""
+
+    def _is_connected(self, now):
+        """Whether there is a connection id that may still be used."""
+        return self.connection_id is not None and now - self.connected_at < CONNECTION_LIFETIME
 
     def _connect(self, now):
         """Starts over with a connect; all that is open waits for its connection id."""
@@ -804,10 +828,13 @@ class Exchange:
         sends = {pending.index: pending.sends for pending in self.pending.values()}
         for index, reply in enumerate(self.replies):
             if reply is None:
-                under_way = index in sends
-                action = self.requests[index].action if under_way else CONNECT
-                times = sends.get(index if under_way else None, 0)
-                text = "no reply to {} (sent {} times)".format(ACTIONS[action], times)
+                if index in sends:
+                    action, times = self.requests[index].action, sends[index]
+                    text = "no reply to {} (sent {} times)".format(ACTIONS[action], times)
+                elif None in sends:
+                    text = "no reply to connect (sent {} times)".format(sends[None])
+                else:
+                    text = "connected, but its turn did not come"
                 self._settle(index, Failure("timeout", text), now)
         self.pending.clear()
 
@@ -823,9 +850,9 @@ class Conversation:
     fails (the way of RFC 8305), so that a dead address does not hide a live one. All may
     connect; the first to get a connection id goes on alone while it does not fail.
 
-    At the end exchange is the one that the tracker answered, or else the last that failed (None
-    where no socket could be opened), address is its address, and failures has
-    [(address, Failure)] for those that were not answered, in the order in which they failed.
+    At the end exchange is the one that the tracker answered and address its address; where none
+    was answered, exchange is the last that failed (None where no socket could be opened) and
+    address None. failures has [(address, Failure)] in the order in which they failed.
     With farewell set, an announce that was accepted is followed by one with event stopped.
     """
 
@@ -922,7 +949,7 @@ class Conversation:
     def _send(self, sock, now):
         address, exchange = self.exchanges[sock]
         try:
-            for datagram in exchange.due(now):
+            for datagram in [] if exchange.finished else exchange.due(now):
                 if self.trace:
                     action = ACTIONS[datagram[11]]
                     self.trace("{} <- {}".format(show_address(address), action))
@@ -936,18 +963,23 @@ class Conversation:
 
     def _finish(self, sock, now):
         """Closes an exchange that has ended; the first that the tracker answered ends them all."""
-        self.address, self.exchange = self.exchanges.pop(sock)
-        failures = [reply for reply in self.exchange.replies if isinstance(reply, Failure)]
-        if len(failures) < len(self.exchange.replies):
-            self._say_farewell(sock)
+        address, self.exchange = self.exchanges.pop(sock)
+        replies = self.exchange.replies
+        failures = [reply for reply in replies if isinstance(reply, Failure)]
+        # Where another address is being asked already, it decides.
+        decides = self.leader in (None, self.exchange)
+        if decides and len(failures) < len(replies):
+            self.address = address
+            self._say_farewell(sock, now)
             self.waiting = []
             for other in self.exchanges:
                 self._close(other)
             self.exchanges.clear()
         else:
-            self.failures.append((self.address, failures[0]))
-            self.next_start = now
-            if self.leader is self.exchange:
+            failure = failures[0] if failures else Failure("invalid_response", replies[0].message)
+            self.failures.append((address, failure))
+            if decides:
+                self.next_start = now
                 self._promote(now)
         self._close(sock)
 
@@ -963,8 +995,8 @@ class Conversation:
                 self._lead(exchange, now)
                 return
 
-    def _say_farewell(self, sock):
-        datagram = self.exchange.farewell() if self.farewell else b""
+    def _say_farewell(self, sock, now):
+        datagram = self.exchange.farewell(now) if self.farewell else b""
         if datagram:
             try:
                 sock.send(datagram)
@@ -1014,7 +1046,7 @@ def ask(url: Url, requests: list, timeout: float, family: int, trace=None) -> Co
                 if key.fileobj in conversation.exchanges:
                     conversation.read(key.fileobj, now)
             conversation.advance(now)
-    if len(conversation.failures) == len(addresses):
+    if conversation.address is None:
         raise combined_failure(conversation.failures)
     return conversation
 
@@ -1120,6 +1152,12 @@ def parse_tracker(text: str) -> Url:
     return url
 
 
+def proxies_of(environ) -> list:
+    """Returns the names of the proxy variables that are set."""
+    names = ("http_proxy", "https_proxy", "all_proxy", "ALL_PROXY")
+    return [name for name in names if environ.get(name)]
+
+
 def parse_ipv4(text: str) -> bytes:
     """An argparse type: an IPv4 address, as 4 bytes."""
     try:
@@ -1190,7 +1228,7 @@ def parse_arguments(argv: list, prog: str) -> tuple:
     add_options(parser)
     add_format_option(parser)
     add_common_options(parser, timeout=5)
-    arguments = parser.parse_args(options + ["--"] + positionals[1:])
+    arguments = parser.parse(options, positionals[1:])
     try:
         arguments.url = parse_tracker(arguments.tracker)
         check_family(arguments.url.host, arguments.family)
@@ -1229,7 +1267,9 @@ def main(argv: list, prog: str = "udp_tracker_client.py") -> int:
     command, arguments = parse_arguments(argv, prog)
     requests = build_requests(command, arguments)
     pretty = arguments.format != "compact"
-    trace = (lambda text: write_stderr(escape(text))) if arguments.verbose else None
+    trace = trace_for(arguments)
+    if trace and proxies_of(os.environ):
+        trace("UDP knows no proxy: {} does not count".format(", ".join(proxies_of(os.environ))))
     try:
         conversation = ask(arguments.url, requests, arguments.timeout, arguments.family, trace)
         replies = conversation.exchange.replies

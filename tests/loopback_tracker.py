@@ -1343,6 +1343,7 @@ class LoopbackTracker:
     expected_query: `name=value&…` that each HTTP request must have, as a passkey.
     seed: of the random losses.
     redirect_target: the URL that the fault `redirect-other-host` leads to.
+    most_connections: how many HTTP connections have been open at a time, health checks included.
     Raises OSError where an address or port is not to be had.
     """
 
@@ -1353,6 +1354,7 @@ class LoopbackTracker:
         self.interval = interval
         self.expected_query = expected_query
         self.redirect_target = None
+        self.most_connections = 0
         self.swarms = Swarms()
         self.random = random.Random(seed)
         self.udp_faults = {}
@@ -1457,6 +1459,11 @@ class LoopbackTracker:
             self._records.append(record)
             self._arrived += 1
             self._arrival.notify_all()
+
+    @property
+    def open_connections(self):
+        """The number of HTTP connections open now, health checks included."""
+        return len(self._connections)
 
     # Swarms
 
@@ -1587,6 +1594,7 @@ class LoopbackTracker:
             connection.setblocking(False)
             task = self.loop.create_task(self._serve_connection(connection, listener.service))
             self._connections[task] = connection
+            self.most_connections = max(self.most_connections, len(self._connections))
             task.add_done_callback(self._connections.pop)
 
     def _pause_accepting(self, listener):

@@ -8,8 +8,8 @@ import sys
 
 import bencode
 import pytest
-from conftest import ROOT, clean_environment
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
     README = file.read()
@@ -52,7 +52,7 @@ def desk(tmp_path, tracker):
     """
     tracker.add_peer(bytes.fromhex(HASH), "127.0.0.1", 6881, left=0)
     for name in os.listdir(ROOT):
-        if name.endswith(".py"):
+        if name.endswith(".py") or name == "LICENSE":
             shutil.copy(os.path.join(ROOT, name), str(tmp_path))
     for name in ("tests", "tools"):
         shutil.copytree(os.path.join(ROOT, name), str(tmp_path / name))
@@ -62,9 +62,9 @@ def desk(tmp_path, tracker):
         "http://tracker.example.net": tracker.http_url,
         "http%3A%2F%2Ftracker.example.net": tracker.http_url,
         "http://lists.example.org": "file://{}".format(tmp_path),
-        "/opt/": "{}/".format(tmp_path),
-        "/etc/": "{}/".format(tmp_path),
-        "/tmp/": "{}/tmp-".format(tmp_path),
+        "/opt/tracker_checker.py": "{}/tracker_checker.py".format(tmp_path),
+        "/etc/trackers.txt": "{}/trackers.txt".format(tmp_path),
+        "/tmp/trackers.txt": "{}/report.txt".format(tmp_path),
     }
 
     def localize(text):
@@ -80,7 +80,10 @@ def desk(tmp_path, tracker):
     os.symlink(sys.executable, str(tmp_path / "python3"))
 
     def run(command):
-        environment = dict(clean_environment(), PATH="{}:{}".format(tmp_path, os.environ["PATH"]))
+        environment = {
+            name: value for name, value in os.environ.items() if not name.endswith("_proxy")
+        }
+        environment["PATH"] = "{}:{}".format(tmp_path, os.environ["PATH"])
         return subprocess.run(
             ["bash", "-o", "pipefail", "-c", localize(command)],
             cwd=str(tmp_path),

@@ -1030,7 +1030,7 @@ def test_no_farewell_with_a_connection_id_older_than_a_minute(server, talk, seco
     dialogue.read(0)
     tracker.reply(announce_reply(tracker.receive()))
     scrape = tracker.receive()
-    dialogue.read(1)
+    dialogue.read(0.5)
     while dialogue.wake_at < seconds:
         dialogue.advance(dialogue.wake_at)
         assert tracker.receive() == scrape

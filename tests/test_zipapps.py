@@ -252,6 +252,7 @@ def test_all_parts_have_one_version(dist, run_script):
         run_script(dist / "tracker_client.pyz", *arguments, "--version").stdout.split()[-1]
         for arguments in ([], ["udp"], ["http"], ["check"])
     }
+    versions.add(run_script("bencode.py", "--version").stdout.split()[-1])
     assert len(versions) == 1
 
 
@@ -287,3 +288,18 @@ def test_a_signal_ends_a_bundle_without_a_traceback(command, number, code, dist,
     process.send_signal(number)
     assert process.communicate(timeout=5) == (b"", b"")
     assert process.returncode == code
+
+
+def test_the_one_tool_ends_a_monitor_with_its_summary(dist, tracker):
+    process = subprocess.Popen(
+        [sys.executable, str(dist / "tracker_client.pyz"), "check", "monitor", tracker.udp_url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    # The first probe has ended when its line is there.
+    assert json.loads(process.stderr.readline())["status"] == "ok"
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=5)
+    assert (process.returncode, errors) == (0, b"")
+    (monitored,) = json.loads(output)["udp_trackers"]
+    assert monitored["status"]["message"] == "monitor interrupted"

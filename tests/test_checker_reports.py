@@ -1,0 +1,840 @@
+# SPDX-License-Identifier: LGPL-3.0-only
+"""What tracker_checker.py reports: every format to the letter, where it goes, the exit codes."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import resource
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+import termios
+import threading
+
+import pytest
+from conftest import ROOT, clean_environment
+from loopback_tracker import HOSTILE_TEXT, LoopbackTracker
+
+SCRIPT = os.path.join(ROOT, "tracker_checker.py")
+HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
+# Nobody listens on a port this low in a test machine: the system answers that it is closed.
+DEAD_UDP = "udp://127.0.0.1:1"
+DEAD_HTTP = "http://127.0.0.1:1/announce"
+WSS = "wss://127.0.0.1:1/announce"
+OK_STAGES = [["Setup", {"Ok": None}], ["Connect", {"Ok": None}]]
+ALL_OK = OK_STAGES + [["Announce", {"Ok": None}], ["Scrape", {"Ok": None}]]
+
+
+@pytest.fixture
+def check(run_script):
+    """A function that runs the checker and returns its Result."""
+
+    def run(*arguments, **settings):
+        return run_script("tracker_checker.py", "--timeout", "3", *arguments, **settings)
+
+    return run
+
+
+@pytest.fixture
+def partial():
+    """A tracker whose announce works and whose scrape does not, over UDP and HTTP."""
+    with LoopbackTracker(udp_fault="error-on-scrape", http_fault="missing-files") as running:
+        yield running
+
+
+@pytest.fixture
+def hostile():
+    """A tracker that answers with text that would forge lines and drive a terminal."""
+    with LoopbackTracker(
+        udp_fault="error-control-characters",
+        http_fault="failure-control-characters",
+        health_fault="reason-phrase-control-characters",
+    ) as running:
+        yield running
+
+
+def start(*arguments, prepare=None, env=None, **streams):
+    """Starts the checker with streams, and prepare() called in it first; returns the Popen."""
+    environment = dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1", **(env or {}))
+    # It would come before the width that the terminal has.
+    environment.pop("COLUMNS", None)
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, "--timeout", "3"] + [str(argument) for argument in arguments],
+        env=environment,
+        preexec_fn=prepare,
+        **dict({"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE}, **streams)
+    )
+
+
+def read_terminal(master, slave, process):
+    """Returns all that a process writes to its terminal."""
+    os.close(slave)
+    parts = []
+    try:
+        while True:
+            parts.append(os.read(master, 65536))
+    except OSError:
+        # That is how a terminal says that its other side was closed.
+        pass
+    finally:
+        os.close(master)
+    process.wait(30)
+    return b"".join(parts).decode("utf-8").replace("\r\n", "\n")
+
+
+def run_on_terminal(stream, columns, *arguments, env=None):
+    """Runs the checker with stdout or stderr a terminal; returns what it wrote there."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = dict({"TERM": "xterm"}, **(env or {}))
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: slave}
+    process = start(*arguments, env=env, **streams)
+    return read_terminal(master, slave, process)
+
+
+def records(result):
+    """Returns the lines of ndjson as dictionaries by tracker."""
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len({(record["tracker"], record["kind"]) for record in found}) == len(found)
+    return {record["tracker"]: record for record in found}
+
+
+def host_port(url):
+    return url.partition("://")[2]
+
+
+# json and compact.
+
+
+def test_json_of_what_works(check, tracker):
+    result = check(tracker.http_url, "--health", tracker.health_url, tracker.udp_url)
+    assert (result.code, result.stderr) == (0, "")
+    assert result.json == [
+        {"Udp": {"Ok": {"remote_addr": host_port(tracker.udp_url), "results": ALL_OK}}},
+        {"Health": {"Ok": {"url": tracker.health_url, "result": {"Ok": "200 OK"}}}},
+        {"Http": {"Ok": {"url": tracker.http_url + "/", "results": ALL_OK[2:]}}},
+    ]
+    assert result.stdout == json.dumps(result.json, indent=2) + "\n"
+
+
+def test_json_of_all_there_is(check, tracker, partial):
+    mixed = [WSS, DEAD_HTTP, tracker.http_url, DEAD_UDP, partial.udp_url, tracker.udp_url]
+    health = ["--health", tracker.health_url + "/missing", "--health", "http://127.0.0.1:1/health"]
+    result = check(*(mixed + health))
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout == json.dumps(result.json, indent=2) + "\n"
+    kinds = [(kind, *entry) for group in result.json for kind, entry in group.items()]
+    assert kinds == [
+        ("Udp", "Err"), ("Udp", "Err"), ("Udp", "Ok"), ("Health", "Err"), ("Health", "Err"),
+        ("Http", "Err"), ("Http", "Ok"), ("Unsupported", "Err"),
+    ]
+    bodies = [body for group in result.json for entry in group.values() for body in entry.values()]
+    dead, partly, live, missing, dead_health, dead_http, live_http, wss = bodies
+    assert list(dead) == ["remote_addr", "results"]
+    assert dead["remote_addr"] == "127.0.0.1:1"
+    assert dead["results"][0] == ["Setup", {"Ok": None}]
+    assert dead["results"][1][0] == "Connect"
+    assert list(dead["results"][1][1]) == ["Err"]
+    assert len(dead["results"]) == 2
+    assert partly["results"][:3] == ALL_OK[:3]
+    assert "scrape is not allowed" in partly["results"][3][1]["Err"]
+    assert live["results"] == ALL_OK
+    assert missing == {
+        "url": tracker.health_url + "/missing", "result": {"Err": "404 Not Found"}
+    }
+    assert list(dead_health["result"]) == ["Err"]
+    assert [stage for stage, _ in dead_http["results"]] == ["Announce", "Scrape"]
+    assert all(list(outcome) == ["Err"] for _, outcome in dead_http["results"])
+    assert live_http["results"] == ALL_OK[2:]
+    assert (wss["url"], wss["results"][0][0]) == (WSS, "Setup")
+
+
+def test_compact_is_the_same_on_one_line(check, tracker):
+    inputs = [DEAD_UDP, WSS, tracker.udp_url, tracker.http_url, "--health", tracker.health_url]
+    pretty = check(*inputs)
+    for name in ("json", "pretty"):
+        assert check("--format", name, *inputs).stdout == pretty.stdout
+    compact = check("--format", "compact", *inputs)
+    assert compact.stdout == json.dumps(pretty.json, separators=(",", ":")) + "\n"
+
+
+def test_groups_keep_the_order_of_the_input(check, tracker):
+    urls = ["{}/{}/announce".format(tracker.http_url, number) for number in (3, 1, 2)]
+    udp = ["udp://127.0.0.1:{}".format(port) for port in (3, 1, 2)]
+    result = check(*[url for pair in zip(urls, udp) for url in pair])
+    found = [body for group in result.json for entry in group.values() for body in entry.values()]
+    assert [body["remote_addr"] for body in found[:3]] == [host_port(url) for url in udp]
+    assert [body["url"] for body in found[3:]] == urls
+
+
+def test_a_tracker_given_by_name_is_told_by_its_url(check, tracker):
+    given = "localhost:{}".format(tracker.udp_port)
+    (entry,) = check(given, "-4").json
+    body = entry["Udp"]["Ok"]
+    assert list(body) == ["remote_addr", "results", "url"]
+    assert (body["remote_addr"], body["url"]) == (host_port(tracker.udp_url), given)
+
+
+def test_no_trackers_give_an_empty_list(check):
+    assert check("{}").stdout == "[]\n"
+    assert check("{}", "--format", "compact").stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "path, shown", [("", "/"), ("/", "/"), ("?key=1", "/?key=1"), ("/announce", "/announce")]
+)
+def test_an_http_url_is_as_given_but_for_an_empty_path(check, tracker, path, shown):
+    (entry,) = check(tracker.http_url + path).json
+    assert entry["Http"]["Ok"]["url"] == tracker.http_url + shown
+
+
+def test_an_error_reply_is_an_err_and_scrape_is_tried_all_the_same(check):
+    with LoopbackTracker(udp_fault="error-on-announce") as tracker:
+        url = "{}/fault/too-many-peers/announce".format(tracker.http_url)
+        udp, http = check(tracker.udp_url, url).json
+    results = udp["Udp"]["Err"]["results"]
+    assert results[:2] == OK_STAGES
+    assert "torrent not registered" in results[2][1]["Err"]
+    assert results[3] == ["Scrape", {"Ok": None}]
+    results = http["Http"]["Err"]["results"]
+    assert (results[0][0], list(results[0][1])) == ("Announce", ["Err"])
+    assert results[1] == ["Scrape", {"Ok": None}]
+
+
+def test_a_failure_reason_is_what_the_tracker_said(check, tracker):
+    (entry,) = check(tracker.http_url + "/fault/failure/announce").json
+    for _, outcome in entry["Http"]["Err"]["results"]:
+        assert "torrent not registered" in outcome["Err"]
+
+
+def test_an_http_url_without_a_scrape_url_has_no_scrape_stage(check, tracker):
+    (entry,) = check(tracker.http_url + "/tracker").json
+    assert [name for name, _ in entry["Http"]["Err"]["results"]] == ["Announce"]
+    assert not [record for record in tracker.requests if record.action == "scrape"]
+
+
+def test_health_is_any_2xx(check, tracker):
+    url = "http://127.0.0.1:{}/fault/{{}}/api/health_check".format(tracker.health_port)
+    for fault, outcome in (
+        ("status-204", {"Ok": "204 No Content"}),
+        ("redirect", {"Ok": "200 OK"}),
+        ("status-500", {"Err": "500 Internal Server Error"}),
+        ("html-503", {"Err": "503 Service Unavailable"}),
+    ):
+        (entry,) = check("--health", url.format(fault)).json
+        assert entry["Health"][list(outcome)[0]]["result"] == outcome
+
+
+# ndjson.
+
+
+def test_ndjson_of_what_works(check, tracker):
+    for number in range(2):
+        tracker.add_peer(HASH, "198.51.100.{}".format(number + 1), 6881, left=0)
+    tracker.add_peer(HASH, "198.51.100.7", 6881, left=5)
+    result = check(
+        "--format", "ndjson", tracker.udp_url, tracker.http_url, "--health", tracker.health_url
+    )
+    assert (result.code, result.stderr) == (0, "")
+    found = records(result)
+    udp = found[tracker.udp_url]
+    assert list(udp) == [
+        "tracker", "kind", "status", "address", "elapsed_ms", "stages", "interval", "seeders",
+        "leechers",
+    ]
+    assert (udp["kind"], udp["status"], udp["interval"]) == ("udp", "ok", 120)
+    assert udp["address"] == host_port(tracker.udp_url)
+    assert [stage["name"] for stage in udp["stages"]] == ["setup", "connect", "announce", "scrape"]
+    for stage in udp["stages"]:
+        assert list(stage) == ["name", "ok", "elapsed_ms"]
+        assert stage["ok"] is True
+        assert 0 <= stage["elapsed_ms"] < 3000
+    assert 0 < udp["elapsed_ms"] < 3000
+    assert udp["seeders"] == 2
+    http = found[tracker.http_url]
+    assert list(http) == list(udp)
+    assert (http["kind"], http["address"]) == ("http", host_port(tracker.http_url))
+    assert [stage["name"] for stage in http["stages"]] == ["announce", "scrape"]
+    assert (http["seeders"], http["interval"]) == (2, 120)
+    health = found[tracker.health_url]
+    assert list(health) == ["tracker", "kind", "status", "address", "elapsed_ms", "stages"]
+    assert (health["kind"], health["stages"][0]["name"]) == ("health", "health")
+
+
+def test_ndjson_of_what_does_not(check, partial):
+    silent = partial.http_url + "/fault/silent/announce"
+    inputs = [DEAD_UDP, DEAD_HTTP, WSS, partial.udp_url, partial.http_url, silent]
+    result = check("--format", "ndjson", "--timeout", "1", *inputs)
+    assert result.code == 0
+    for line in result.stdout.splitlines():
+        assert line == json.dumps(json.loads(line), separators=(",", ":"))
+    found = records(result)
+    assert set(found) == set(inputs)
+    statuses = [found[given]["status"] for given in inputs]
+    assert statuses == ["error", "error", "error", "partial", "partial", "timeout"]
+    for given in inputs:
+        record = found[given]
+        assert list(record)[-1] == "message"
+        bad = [stage for stage in record["stages"] if not stage["ok"]]
+        assert all(list(stage) == ["name", "ok", "elapsed_ms", "error"] for stage in bad)
+        assert bad[0]["error"] in record["message"]
+    assert found[WSS]["kind"] == "unsupported"
+    # What was not asked any more is told so.
+    assert [stage["name"] for stage in found[silent]["stages"]] == ["announce", "scrape"]
+    assert not [
+        record for record in partial.requests
+        if record.action == "scrape" and "silent" in record.fields.get("path", "")
+    ]
+
+
+def test_ndjson_comes_as_checks_end(tracker):
+    silent = tracker.http_url + "/fault/silent/announce"
+    process = start("--format", "ndjson", "--timeout", "60", silent, tracker.udp_url,
+                    stdout=subprocess.PIPE)
+    try:
+        assert json.loads(process.stdout.readline())["tracker"] == tracker.udp_url
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def test_ndjson_in_a_file_keeps_the_order_of_the_input(check, tracker, tmp_path):
+    inputs = [tracker.http_url + "/fault/slow/announce", DEAD_HTTP, tracker.udp_url, WSS, DEAD_UDP]
+    path = tmp_path / "report.ndjson"
+    result = check("--format", "ndjson", "-o", path, *inputs, "--no-announce")
+    assert (result.code, result.stdout) == (0, "")
+    assert [json.loads(line)["tracker"] for line in path.read_text().splitlines()] == inputs
+
+
+def test_counts_are_those_of_scrape_else_those_of_announce(check):
+    with LoopbackTracker(udp_fault="scrape-negative") as tracker:
+        found = records(check("--format", "ndjson", tracker.udp_url))[tracker.udp_url]
+    assert (found["seeders"], found["leechers"]) == (-1, -3)
+    with LoopbackTracker(udp_fault="huge-numbers") as tracker:
+        scraped = records(check("--format", "ndjson", tracker.udp_url))[tracker.udp_url]
+        announced = check("--format", "ndjson", "--no-scrape", tracker.udp_url)
+        announced = records(announced)[tracker.udp_url]
+    assert (scraped["seeders"], scraped["leechers"]) == (0, 0)
+    assert (announced["seeders"], announced["leechers"]) == (2 ** 31 - 1, 2 ** 31 - 1)
+    assert scraped["interval"] == 2 ** 31 - 1
+
+
+# table.
+
+
+def test_table(check, tracker, partial):
+    inputs = [DEAD_HTTP, tracker.udp_url, WSS, partial.udp_url, tracker.http_url, DEAD_UDP]
+    result = check("--format", "table", *inputs)
+    assert (result.code, result.stderr) == (0, "")
+    header, *rows, totals = result.stdout.splitlines()
+    assert header.split() == ["STATUS", "LATENCY", "SEEDERS", "LEECHERS", "TRACKER"]
+    assert [row.split()[0] for row in rows] == [
+        "error", "ok", "unsupported", "partial", "ok", "error"
+    ]
+    start_of_tracker = header.index("TRACKER")
+    for given, row in zip(inputs, rows):
+        assert row[start_of_tracker:].split()[0] == given
+        assert row[start_of_tracker - 2 : start_of_tracker] == "  "
+    for row, (latency, seeders) in zip(rows, [("-", "-"), ("ms", "0"), ("-", "-"), ("ms", "0")]):
+        assert row[:start_of_tracker].split()[-3] == latency
+        assert row[:start_of_tracker].split()[-2] == seeders
+    why = "the connection was refused"
+    assert why in rows[0] and why in rows[5]
+    assert rows[0].index("announce:") == rows[5].index("connect:")
+    assert "scrape" in rows[3]
+    assert rows[1].endswith(tracker.udp_url) and rows[4].endswith(tracker.http_url)
+    assert totals == "3 up (1 partial), 2 down, 1 unsupported"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_a_table_fits_the_terminal(tracker, columns):
+    long = "{}/fault/failure/{}/announce".format(tracker.http_url, "long" * 40)
+    shown = run_on_terminal("stdout", columns, "--format", "table", tracker.udp_url, long, DEAD_UDP)
+    lines = re.sub("\x1b\\[[0-9;]*m", "", shown).splitlines()
+    assert len(lines) == 5
+    assert max(map(len, lines)) <= columns
+    if columns >= 80:
+        assert lines[1].endswith(tracker.udp_url)
+        assert tracker.http_url in lines[2]
+
+
+def test_a_table_in_a_pipe_has_no_limit_and_no_colour(check, tracker):
+    long = "{}/{}/announce".format(tracker.http_url, "long" * 60)
+    result = check("--format", "table", long, env={"TERM": "xterm", "COLUMNS": "80"})
+    assert long in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_colour_is_for_terminals_without_no_color(tracker, tmp_path):
+    arguments = ["stdout", 80, "--format", "table", tracker.udp_url, DEAD_UDP]
+    shown = run_on_terminal(*arguments)
+    assert "\x1b[32mok\x1b[0m" in shown and "\x1b[31merror\x1b[0m" in shown
+    assert "\x1b" not in run_on_terminal(*arguments, env={"NO_COLOR": "1"})
+    assert "\x1b" not in run_on_terminal(*arguments, env={"TERM": "dumb"})
+    path = tmp_path / "table"
+    assert run_on_terminal(*arguments, "-o", path) == ""
+    assert "\x1b" not in path.read_text()
+
+
+# prometheus.
+
+SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (-?[0-9.e+-]+)')
+LABEL = re.compile(r'([a-z]+)="((?:[^"\\]|\\.)*)"')
+METRICS = [
+    "tracker_up", "tracker_stage_up", "tracker_stage_duration_seconds",
+    "tracker_announce_interval_seconds", "tracker_seeders", "tracker_leechers",
+    "tracker_last_check_timestamp_seconds",
+]
+
+
+def parse_metrics(text):
+    """Returns {(name, labels as sorted pairs): value} of a text in the exposition format."""
+    samples = {}
+    announced = []
+    assert text.endswith("\n")
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            announced.append(line.split()[2])
+            assert len(line.split()) > 3
+        elif line.startswith("# TYPE "):
+            assert line == "# TYPE {} gauge".format(announced[-1])
+        else:
+            name, labels, value = SAMPLE.fullmatch(line).groups()
+            # All samples of a metric stand together, after its HELP and TYPE.
+            assert name == announced[-1]
+            key = name, tuple(sorted(LABEL.findall(labels)))
+            assert key not in samples
+            samples[key] = float(value)
+    assert len(set(announced)) == len(announced)
+    return samples
+
+
+def sample_of(samples, name, given, stage=None):
+    """Returns the value of a metric of a tracker, None where there is none."""
+    for (found, labels), value in samples.items():
+        labels = dict(labels)
+        if (found, labels["tracker"], labels.get("stage")) == (name, given, stage):
+            return value
+    return None
+
+
+def test_prometheus(check, tracker, partial):
+    inputs = [tracker.udp_url, partial.http_url, DEAD_UDP, WSS]
+    result = check("--format", "prometheus", *inputs, "--health", tracker.health_url)
+    assert (result.code, result.stderr) == (0, "")
+    samples = parse_metrics(result.stdout)
+    assert list(dict.fromkeys(name for name, _ in samples)) == METRICS
+    up = [sample_of(samples, "tracker_up", given) for given in inputs + [tracker.health_url]]
+    assert up == [1, 1, 0, 0, 1]
+    for given, stages in (
+        (tracker.udp_url, {"setup": 1, "connect": 1, "announce": 1, "scrape": 1}),
+        (partial.http_url, {"announce": 1, "scrape": 0}),
+        (DEAD_UDP, {"setup": 1, "connect": 0, "announce": None}),
+        (tracker.health_url, {"health": 1}),
+    ):
+        for stage, value in stages.items():
+            assert sample_of(samples, "tracker_stage_up", given, stage) == value
+            if value is not None:
+                seconds = sample_of(samples, "tracker_stage_duration_seconds", given, stage)
+                assert 0 <= seconds < 3
+    assert sample_of(samples, "tracker_announce_interval_seconds", tracker.udp_url) == 120
+    assert sample_of(samples, "tracker_seeders", tracker.udp_url) == 0
+    assert sample_of(samples, "tracker_leechers", DEAD_UDP) is None
+    assert sample_of(samples, "tracker_last_check_timestamp_seconds", DEAD_UDP) > 1700000000
+    protocols = {dict(labels)["protocol"] for _, labels in samples}
+    assert protocols == {"udp", "http", "health", "unsupported"}
+    assert not any(dict(labels).get("address") for _, labels in samples)
+
+
+def test_prometheus_has_the_address_with_all_addresses(check, tracker):
+    result = check("--format", "prometheus", "--all-addresses", tracker.udp_url)
+    labels = {dict(labels)["address"] for _, labels in parse_metrics(result.stdout)}
+    assert labels == {host_port(tracker.udp_url)}
+
+
+def test_promtool_accepts_the_metrics(check, tracker, partial, hostile):
+    if not shutil.which("promtool"):
+        pytest.skip("promtool is not here: apt-get install prometheus")
+    odd = 'wss://a"b\\c\td'
+    for inputs in (
+        [tracker.udp_url, tracker.http_url, "--health", tracker.health_url, "--all-addresses"],
+        [partial.udp_url, hostile.udp_url, hostile.http_url, DEAD_UDP, DEAD_HTTP, odd, WSS],
+    ):
+        metrics = check("--format", "prometheus", *inputs).stdout
+        checked = subprocess.run(
+            ["promtool", "check", "metrics"], input=metrics, encoding="utf-8",
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        assert (checked.returncode, checked.stdout) == (0, "")
+
+
+def test_two_trackers_that_look_the_same_are_no_double_series(check, tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("wss://a\x07b\nwss://a\\x07b\nwss://a\\u202eb\nwss://a\u202eb\n")
+    result = check("--format", "prometheus", path)
+    assert parse_metrics(result.stdout)
+
+
+# nagios.
+
+
+@pytest.mark.parametrize(
+    "inputs, code, text, performance",
+    [
+        ("live", 0, "OK", "up=2;;;0;2 down=0;;;0;2 partial=0;;;0;2"),
+        ("live partial", 1, "WARNING", "up=3;;;0;3 down=0;;;0;3 partial=1;;;0;3"),
+        ("live partial dead", 2, "CRITICAL - 1 of 4 down: " + DEAD_UDP,
+         "up=3;;;0;4 down=1;;;0;4 partial=1;;;0;4"),
+        ("live wss", 0, "OK", "up=2;;;0;2 down=0;;;0;2 partial=0;;;0;2"),
+        ("dead wss", 2, "CRITICAL - 1 of 1 down: " + DEAD_UDP,
+         "up=0;;;0;1 down=1;;;0;1 partial=0;;;0;1"),
+        ("wss", 2, "CRITICAL - 1 of 1 down: " + WSS, "up=0;;;0;1 down=1;;;0;1 partial=0;;;0;1"),
+    ],
+)
+def test_nagios(check, tracker, partial, inputs, code, text, performance):
+    urls = {
+        "live": [tracker.udp_url, tracker.http_url], "partial": [partial.udp_url],
+        "dead": [DEAD_UDP], "wss": [WSS],
+    }
+    given = [url for word in inputs.split() for url in urls[word]]
+    result = check("--format", "nagios", *given)
+    assert (result.code, result.stderr) == (code, "")
+    shown, separator, data = result.stdout.partition(" | ")
+    assert shown.startswith("TRACKERS " + text)
+    assert data == performance + "\n"
+    if code == 1:
+        assert partial.udp_url in shown
+
+
+def test_nagios_of_nothing(check):
+    result = check("--format", "nagios", "{}")
+    assert (result.code, result.stdout.count("\n")) == (3, 1)
+    assert result.stdout.startswith("TRACKERS UNKNOWN - ")
+
+
+def test_nagios_is_one_line_with_one_bar_whatever_trackers_are_called(check, hostile):
+    odd = ["udp://127.0.0.1:1/a|b", "wss://a\nb|c", hostile.udp_url, hostile.http_url]
+    result = check("--format", "nagios", *odd, "--health", hostile.health_url)
+    assert result.code == 2
+    assert result.stdout.count("\n") == 1
+    assert result.stdout.count("|") == 1
+    assert result.stdout.rstrip("\n").isprintable()
+
+
+def test_nagios_with_many_down_stays_short(check):
+    urls = ["udp://127.0.0.1:{}".format(port) for port in range(1, 60)]
+    result = check("--format", "nagios", *urls)
+    assert result.code == 2
+    assert "59 of 59 down: udp://127.0.0.1:1, " in result.stdout
+    assert len(result.stdout) < 1000
+
+
+# urls.
+
+
+def test_urls_are_what_works_and_work_when_checked_again(check, tracker, partial):
+    port = tracker.udp_port
+    inputs = [
+        DEAD_UDP, WSS, "127.0.0.1:{}".format(port), tracker.http_url, DEAD_HTTP,
+        "{}/announce?key=1".format(partial.http_url), partial.udp_url + "/path?key=1",
+        "UDP://LocalHost:{}/announce".format(port), tracker.http_url + "/x/announce",
+    ]
+    result = check("--format", "urls", *inputs, "--health", tracker.health_url)
+    assert (result.code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert [line.lower() for line in lines] == [
+        "udp://127.0.0.1:{}".format(port),
+        tracker.http_url + "/announce",
+        partial.http_url + "/announce?key=1",
+        partial.udp_url + "/path?key=1",
+        "udp://localhost:{}/announce".format(port),
+        tracker.http_url + "/x/announce",
+    ]
+    again = records(check("--format", "ndjson", "-", stdin=result.stdout))
+    assert list(again) and set(again) == set(lines)
+    assert {record["status"] for record in again.values()} <= {"ok", "partial"}
+
+
+def test_urls_of_ipv6(check):
+    with LoopbackTracker(hosts=("::1",)) as tracker:
+        given = "[::1]:{}".format(tracker.udp_port)
+        result = check("--format", "urls", given, tracker.http_url)
+        assert result.stdout == "udp://{}\n{}/announce\n".format(given, tracker.http_url)
+        again = records(check("--format", "ndjson", "-", stdin=result.stdout))
+    assert {record["status"] for record in again.values()} == {"ok"}
+
+
+def test_urls_of_nothing_that_works(check):
+    result = check("--format", "urls", DEAD_UDP, WSS)
+    assert (result.code, result.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["table", "prometheus", "urls"])
+def test_the_order_of_the_input_is_kept(check, tracker, name):
+    urls = [
+        tracker.http_url + "/fault/slow/announce", tracker.udp_url,
+        tracker.http_url + "/announce", tracker.udp_url + "/path",
+    ]
+    shown = check("--format", name, *urls, "--no-announce").stdout
+    places = [re.search(re.escape(url) + r'(?![\w/])', shown).start() for url in urls]
+    assert places == sorted(places)
+
+
+# Hostile text.
+
+
+FORMATS = ["json", "compact", "ndjson", "table", "prometheus", "nagios", "urls"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_trackers_say_forges_no_line_and_drives_no_terminal(check, hostile, tmp_path, name):
+    given = [hostile.udp_url, hostile.http_url]
+    health = ["--health", hostile.health_url]
+    result = check("--format", name, *given, *health, "-v")
+    forged = HOSTILE_TEXT.splitlines()[-1]
+    for text in (result.stdout, result.stderr):
+        assert text.replace("\n", "").isprintable()
+        assert forged not in text.splitlines()
+    lines = result.stdout.splitlines()
+    if name == "table":
+        assert len(lines) == 5
+    elif name == "ndjson":
+        assert len(records(result)) == 3
+    elif name == "prometheus":
+        assert len({dict(labels)["tracker"] for _, labels in parse_metrics(result.stdout)}) == 3
+    elif name == "urls":
+        assert lines == []
+    if name in ("json", "compact", "ndjson"):
+        assert result.stdout.isascii() and "\x7f" not in result.stdout
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_a_list_holds_forges_no_line_and_drives_no_terminal(check, tmp_path, name):
+    lines = ["udp://127.0.0.1:1/\x1b[31m", "http://127.0.0.1:1/\u202eannounce", "a\x7fb", "\x9b2J"]
+    path = tmp_path / "list.txt"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    result = check("--format", name, path)
+    assert result.stdout.replace("\n", "").isprintable()
+    assert result.stderr == ""
+    if name == "table":
+        assert result.stdout.count("\n") == len(lines) + 2
+    if name == "ndjson":
+        assert set(records(result)) == set(lines)
+
+
+@pytest.mark.parametrize("name", ["json", "table", "prometheus", "nagios", "urls"])
+def test_a_locale_without_unicode_is_no_error(check, tracker, name):
+    dead = "udp://127.0.0.1:1/\u4e2d"
+    live = "{}/b\u00fccher/\u4e2d/announce".format(tracker.http_url)
+    result = check("--format", name, live, dead, env={"PYTHONIOENCODING": "ascii"})
+    assert (result.code, result.stderr) == (2 if name == "nagios" else 0, "")
+    assert result.stdout.isascii()
+    assert ("127.0.0.1:1" if name == "nagios" else host_port(tracker.http_url)) in result.stdout
+
+
+def test_an_argument_that_is_not_text(tracker, tmp_path):
+    for name in FORMATS:
+        process = start("--format", name, b"udp://\xff:1".decode("utf-8", "surrogateescape"),
+                        stdout=subprocess.PIPE)
+        stdout, stderr = process.communicate(timeout=30)
+        assert process.returncode == (2 if name == "nagios" else 0)
+        assert stderr == b""
+        assert stdout.isascii()
+
+
+# Exit codes.
+
+
+@pytest.mark.parametrize(
+    "inputs, plain, fail, fail_partial",
+    [
+        ("live", 0, 0, 0),
+        ("live partial", 0, 0, 1),
+        ("live dead", 0, 1, 1),
+        ("live silent", 0, 1, 1),
+        ("live unhealthy", 0, 1, 1),
+        ("live wss", 0, 0, 0),
+        ("partial wss", 0, 0, 1),
+        ("wss", 0, 1, 1),
+    ],
+)
+def test_exit_codes(check, tracker, partial, inputs, plain, fail, fail_partial):
+    words = {
+        "live": [tracker.udp_url, tracker.http_url, "--health", tracker.health_url],
+        "partial": [partial.http_url],
+        "dead": [DEAD_UDP],
+        "silent": [tracker.http_url + "/fault/silent/announce"],
+        "unhealthy": ["--health", tracker.health_url + "/missing"],
+        "wss": [WSS],
+    }
+    given = [word for name in inputs.split() for word in words[name]] + ["--timeout", "0.5"]
+    codes = [check(*given, *options).code for options in ([], ["--fail"], ["--fail-partial"])]
+    assert codes == [plain, fail, fail_partial]
+
+
+@pytest.mark.parametrize("name", ["ndjson", "table", "prometheus", "urls"])
+def test_exit_codes_hold_for_every_format(check, name):
+    assert check("--format", name, DEAD_UDP).code == 0
+    assert check("--format", name, DEAD_UDP, "--fail").code == 1
+
+
+def test_a_closed_pipe_ends_quietly_with_the_code_of_the_run(tracker):
+    for options, code in (([], 0), (["--fail"], 1), (["--format", "ndjson", "--fail"], 1)):
+        reader, writer = os.pipe()
+        os.close(reader)
+        process = start(DEAD_UDP, tracker.udp_url, *options, stdout=writer)
+        os.close(writer)
+        _, stderr = process.communicate(timeout=30)
+        assert (process.returncode, stderr) == (code, b"")
+
+
+def test_stdout_on_a_full_disk(tracker):
+    for name in FORMATS:
+        with open("/dev/full", "w") as full:
+            process = start("--format", name, tracker.udp_url, stdout=full)
+            _, stderr = process.communicate(timeout=30)
+        if name == "urls" or stderr:
+            assert process.returncode == 1
+            assert json.loads(stderr.decode())["error"]["kind"] == "output_failed"
+
+
+# --output.
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_output_is_what_stdout_would_have(check, tracker, tmp_path, name):
+    path = tmp_path / "report"
+    result = check("--format", name, "--output", path, tracker.udp_url, DEAD_UDP)
+    assert (result.stdout, result.stderr) == ("", "")
+    assert result.code == (2 if name == "nagios" else 0)
+    text = path.read_text()
+    assert host_port(DEAD_UDP if name == "nagios" else tracker.udp_url) in text
+    assert text.endswith("\n")
+    assert os.listdir(str(tmp_path)) == ["report"]
+
+
+def test_output_replaces_the_file_whole(check, tracker, tmp_path):
+    path = tmp_path / "report"
+    path.write_text("old\n" * 10000)
+    before = path.stat().st_ino
+    check("-o", path, tracker.udp_url)
+    assert len(json.loads(path.read_text())) == 1
+    # A reader that has the old file open keeps it as it was: it is another file.
+    assert path.stat().st_ino != before
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_output_has_the_permissions_of_the_umask(tmp_path, umask):
+    path = tmp_path / "report"
+    path.write_text("old")
+    path.chmod(0o600)
+    process = start("-o", path, DEAD_UDP, prepare=lambda: os.umask(umask))
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_output_follows_a_link(check, tmp_path, there):
+    (tmp_path / "folder").mkdir()
+    target, link = tmp_path / "folder" / "report", tmp_path / "link"
+    if there:
+        target.write_text("old")
+    link.symlink_to(target)
+    result = check("-o", link, DEAD_UDP)
+    assert result.code == 0
+    assert link.is_symlink()
+    assert len(json.loads(target.read_text())) == 1
+    assert sorted(os.listdir(str(tmp_path))) == ["folder", "link"]
+    assert os.listdir(str(tmp_path / "folder")) == ["report"]
+
+
+def test_output_into_a_fifo_is_written_straight(check, tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(str(path))
+    read = []
+    reader = threading.Thread(target=lambda: read.append(path.read_text()))
+    reader.start()
+    result = check("-o", path, DEAD_UDP)
+    reader.join(30)
+    assert (result.code, result.stderr) == (0, "")
+    assert len(json.loads(read[0])) == 1
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+def test_output_to_dev_stdout(check):
+    result = check("-o", "/dev/stdout", DEAD_UDP)
+    assert (result.code, result.stderr) == (0, "")
+    assert len(result.json) == 1
+    result = check("-o", "/dev/null", DEAD_UDP)
+    assert (result.code, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("path", ["missing/report", ".", "file/report"])
+def test_output_that_cannot_be_is_an_error_before_any_check(check, tracker, tmp_path, path):
+    (tmp_path / "file").write_text("")
+    for command in ([], ["monitor"]):
+        result = check(*command, "-o", path, tracker.udp_url, cwd=str(tmp_path))
+        assert (result.code, result.stdout) == (2, "")
+        assert result.stderr.count("\n") == 1
+        error = json.loads(result.stderr)["error"]
+        assert (error["kind"], error["source"]) == ("output_failed", path)
+        assert not tracker.requests
+
+
+def test_output_on_a_full_disk(check):
+    result = check("-o", "/dev/full", DEAD_UDP)
+    assert (result.code, result.stdout) == (1, "")
+    error = json.loads(result.stderr)["error"]
+    assert (error["kind"], error["source"]) == ("output_failed", "/dev/full")
+
+
+def test_the_old_file_stays_on_a_full_disk(tmp_path):
+    path = tmp_path / "report"
+    path.write_text("the old report")
+    process = start(
+        "-o", path, DEAD_UDP, stdout=subprocess.PIPE,
+        prepare=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)),
+    )
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (1, b"")
+    assert json.loads(stderr.decode())["error"]["kind"] == "output_failed"
+    assert path.read_text() == "the old report"
+    assert os.listdir(str(tmp_path)) == ["report"]
+
+
+# Progress and diagnostics.
+
+
+def test_progress_is_only_for_terminals(check, tracker):
+    assert check(tracker.udp_url, DEAD_UDP).stderr == ""
+    slow = ["--health", "http://127.0.0.1:{}/fault/slow/".format(tracker.health_port)]
+    shown = run_on_terminal("stderr", 80, *slow, DEAD_UDP)
+    assert re.search("1 of 2 done, 0 up, 1 down, [0-9]+ s left", shown)
+    # It is gone at the end.
+    assert shown.endswith("\r\x1b[K")
+    assert "\n" not in shown
+    assert run_on_terminal("stderr", 80, *slow, "--no-progress") == ""
+
+
+@pytest.mark.parametrize("columns", [30, 80])
+def test_progress_does_not_wrap(tracker, columns):
+    slow = "http://127.0.0.1:{}/fault/slow/".format(tracker.health_port)
+    shown = run_on_terminal("stderr", columns, "--health", slow, DEAD_UDP)
+    lines = [line.replace("\x1b[K", "") for line in shown.split("\r")]
+    assert any("of 2" in line for line in lines)
+    assert max(map(len, lines)) < columns
+
+
+def test_verbose_is_on_stderr_alone(check, tracker):
+    result = check("-v", tracker.udp_url, tracker.http_url)
+    assert len(result.json) == 2
+    assert host_port(tracker.udp_url) in result.stderr
+    assert host_port(tracker.http_url) in result.stderr
+    assert "GET /announce?" in result.stderr
+    assert "Traceback" not in result.stderr
