@@ -82,7 +82,8 @@ def write_stdout(text: str) -> None:
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        sys.stdout.write(text)
+        encoding = sys.stdout.encoding or "ascii"
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except BrokenPipeError:
         pass
@@ -1035,6 +1036,8 @@ FULL_SCRAPE_LIMIT = 128 * 1024 * 1024
 HEADERS_LIMIT = 64 * 1024  # bytes of the status line and all headers
 REDIRECTS = 5
 REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+DEFAULT_PORTS = {"http": 80, "https": 443}
+PROXY_PORT = 1080  # as curl has it
 
 # What an announce says of the caller; those after compact may be None, and are then left out.
 HttpAnnounce = namedtuple(
@@ -1058,9 +1061,10 @@ def split_http_url(text: str) -> tuple:
 
     The host comes out in ASCII, path and query percent-encoded. Raises ValueError.
     """
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme.lower() not in DEFAULT_PORTS:
+        raise ValueError("scheme {!r} is not http or https".format(scheme))
     url = split_url(text)
-    if url.scheme not in ("http", "https"):
-        raise ValueError("scheme {!r} is not http or https".format(url.scheme))
     credentials = "" if url.credentials is None else encode_path(url.credentials, None) + "@"
     base = "{}://{}{}".format(url.scheme, credentials, host_and_port(url))
     query = None if url.query is None else encode_path(url.query, None)
@@ -1068,8 +1072,12 @@ def split_http_url(text: str) -> tuple:
 
 
 def host_and_port(url: Url) -> str:
-    host = "[{}]".format(url.host) if ":" in url.host else url.host
+    host = "[{}]".format(url.host.replace("%", "%25")) if ":" in url.host else url.host
     return host if url.port is None else "{}:{}".format(host, url.port)
+
+
+def port_of(url: Url) -> int:
+    return url.port or DEFAULT_PORTS[url.scheme]
 
 
 def announce_url(text: str) -> str:
@@ -1148,13 +1156,17 @@ def with_query(url: str, query: str) -> str:
 # What a reply says.
 def import_bencode():
     """Returns the module bencode; raises Failure (missing_file) where it does not stand beside."""
+    missing = "bencode.py is missing: copy it beside this file"
     try:
         import bencode
     except ImportError:
-        raise Failure("missing_file", "bencode.py is missing: copy it beside this file")
+        raise Failure("missing_file", missing)
+    except Exception as error:
+        # Another package may be of that name, and not even be Python 3.
+        raise Failure("missing_file", "{} (found another: {})".format(missing, error))
     if not hasattr(bencode, "to_json"):
-        text = "bencode.py is missing: copy it beside this file ({} is another package)"
-        raise Failure("missing_file", text.format(getattr(bencode, "__file__", "bencode")))
+        found = getattr(bencode, "__file__", None) or "a folder"
+        raise Failure("missing_file", "{} (found another: {})".format(missing, found))
     return bencode
 
 
@@ -1170,12 +1182,12 @@ def read_reply(response: HttpResponse):
         kind = "http_status" if response.status >= 400 else "invalid_response"
         text = "HTTP {} {}, {}, is not bencode ({}): {}".format(
             response.status,
-            response.reason,
-            response.content_type or "no content type",
+            excerpt(response.reason),
+            excerpt(response.content_type or "no content type"),
             error,
             repr(response.body[:80])[1:] if response.body else "an empty body",
         )
-        raise Failure(kind, escape(text))
+        raise Failure(kind, text)
 
 
 def text_of(value) -> str:
@@ -1218,14 +1230,16 @@ def number_or_none(value):
 
 def announce_counts(value: dict) -> tuple:
     """Returns (interval in seconds, seeders, leechers) of an announce answer, None if not there."""
-    return tuple(number_or_none(value.get(key)) for key in (b"interval", b"complete", b"incomplete"))
+    keys = (b"interval", b"complete", b"incomplete")
+    return tuple(number_or_none(value.get(key)) for key in keys)
 
 
 def scrape_counts(value: dict, info_hash: bytes) -> tuple:
     """Returns (seeders, leechers) of a torrent in a scrape answer, None if not there."""
     for key, counts in value[b"files"].items():
         if scraped_hash(key) == info_hash and isinstance(counts, dict):
-            return number_or_none(counts.get(b"complete")), number_or_none(counts.get(b"incomplete"))
+            keys = (b"complete", b"incomplete")
+            return tuple(number_or_none(counts.get(key)) for key in keys)
     return None, None
 
 
@@ -1248,69 +1262,80 @@ def scraped_hash(key: bytes) -> bytes:
 def proxy_for(url: str, environ) -> str:
     """Returns the URL of the proxy for a URL, None for none; ValueError for an unsupported one."""
     target = split_url(url)
-    port = target.port or (443 if target.scheme == "https" else 80)
     name = target.scheme + "_proxy"
+    if not environ.get(name):
+        name = "all_proxy"
     proxy = environ.get(name)
-    if not proxy:
-        name, proxy = "all_proxy", environ.get("all_proxy")
-    if not proxy or is_exempt(target.host.lower(), port, environ.get("no_proxy", "")):
+    if not proxy or is_exempt(target, environ.get("no_proxy", "")):
         return None
+    if name == "all_proxy":
+        raise ValueError("all_proxy is not supported; http_proxy and https_proxy are")
     proxy = proxy if "://" in proxy else "http://" + proxy
-    if name == "all_proxy" or not proxy.lower().startswith("http://"):
-        raise ValueError(
-            "{}={} is in force, and only http:// proxies in http_proxy and https_proxy are "
-            "supported".format(name, proxy)
-        )
+    # Nothing of the value is shown but its scheme: it may have a password.
+    scheme = proxy.partition("://")[0].lower()
+    if scheme != "http":
+        raise ValueError("{}: scheme {!r}; http:// is expected".format(name, scheme))
     try:
         split_url(proxy)
-    except ValueError as error:
-        raise ValueError("{}: {}".format(name, error))
+    except ValueError:
+        raise ValueError("{}: not a URL; http://host:port is expected".format(name))
     return proxy
 
 
-def is_exempt(host: str, port: int, no_proxy: str) -> bool:
+def is_exempt(target: Url, no_proxy: str) -> bool:
     """Whether no_proxy has the host: *, names with their subdomains, addresses, networks."""
+    host = target.host.lower().partition("%")[0].rstrip(".")
     for entry in no_proxy.lower().replace(",", " ").split():
-        name, colon, number = entry.rpartition(":")
-        if colon and DIGITS.issuperset(number) and (":" not in name or name.endswith("]")):
-            if number != str(port):
+        name, colon, port = entry.rpartition(":")
+        # What follows the last colon of an IPv6 address without brackets is no port.
+        if colon and DIGITS.issuperset(port) and (":" not in name or name.endswith("]")):
+            if port != str(port_of(target)):
                 continue
             entry = name
         entry = entry.strip("[]")
-        if "/" in entry and literal_family(host):
-            import ipaddress
-
-            try:
-                if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
-                    return True
-            except ValueError:
-                continue
-        entry = entry[1:] if entry.startswith("*.") else entry
-        entry = entry.lstrip(".")
-        if entry == "*" or host == entry or (entry and host.endswith("." + entry)):
+        if entry in ("*", host):
+            return True
+        if literal_family(host):
+            if is_in_network(host, entry):
+                return True
+        elif ("." + host).endswith("." + entry.lstrip("*.")):
             return True
     return False
 
 
+def is_in_network(address: str, network: str) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
 # Fetching: blocks, but no longer than until its deadline, a time of time.monotonic().
 class Tls:
-    """The TLS context of a run, made when first asked for: loading certificates takes a while."""
+    """The one TLS context of a run, made when first asked for: loading certificates is slow."""
 
     def __init__(self, cacert=None, insecure=False):
+        # threading takes a while to import, and a run over plain HTTP needs none of it.
+        import _thread
+
         self.cacert = cacert
         self.insecure = insecure
         self._context = None
+        self._lock = _thread.allocate_lock()
 
     def context(self):
-        # Two threads may both make one at first; either will do.
-        if self._context is None:
-            import ssl
+        """Returns the context; raises OSError when the certificates cannot be loaded."""
+        import ssl
 
-            context = ssl.create_default_context(cafile=self.cacert)
-            if self.insecure:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            self._context = context
+        with self._lock:
+            if self._context is None:
+                context = ssl.create_default_context(cafile=self.cacert)
+                if self.insecure:
+                    context.check_hostname = False
+                    context.verify_mode = ssl.CERT_NONE
+                self._context = context
         return self._context
 
 
@@ -1321,53 +1346,62 @@ def time_left(deadline: float) -> float:
     return left
 
 
-class SocketReader(io.RawIOBase):
-    """Reads from a socket, with the time that is left set before each read."""
+class Stream:
+    """What http.client needs of a socket, kept to a deadline; all it raises is Failure."""
 
-    def __init__(self, sock, deadline):
+    def __init__(self, sock, deadline, address):
         self.sock = sock
         self.deadline = deadline
+        self.address = address
+
+    def sendall(self, data):
+        unsent = memoryview(data)
+        while unsent:
+            unsent = unsent[self.within_deadline(self.sock.send, unsent) :]
+
+    def makefile(self, mode):
+        return ReplyReader(SocketReader(self))
+
+    def close(self):
+        """http.client closes its socket while it still reads; get() closes the real one."""
+
+    def within_deadline(self, operation, argument):
+        """Returns what an operation of the socket returns, given no more than the time left."""
+        try:
+            self.sock.settimeout(time_left(self.deadline))
+            return operation(argument)
+        except (socket.timeout, TimeoutError):
+            raise Failure("timeout", "no whole reply in time")
+        except OSError as error:
+            text = "the connection broke off: {}".format(error.strerror or error)
+            raise Failure("invalid_response", text)
+
+
+class SocketReader(io.RawIOBase):
+    """The raw reader under a ReplyReader."""
+
+    def __init__(self, stream):
+        self.stream = stream
 
     def readable(self):
         return True
 
     def readinto(self, buffer):
-        self.sock.settimeout(time_left(self.deadline))
-        return self.sock.recv_into(buffer)
+        return self.stream.within_deadline(self.stream.sock.recv_into, buffer)
 
 
 class ReplyReader(io.BufferedReader):
-    """A reader that counts lines as headers until it is told that these are over."""
+    """A reader that limits the bytes of all its lines: status, headers, chunk sizes, trailers."""
 
-    headers_left = HEADERS_LIMIT
+    line_bytes_left = HEADERS_LIMIT
 
     def readline(self, size=-1):
-        line = super().readline(size)
-        if self.headers_left is not None:
-            self.headers_left -= len(line)
-            if self.headers_left < 0:
-                raise Failure("too_large", "more than {} bytes of headers".format(HEADERS_LIMIT))
+        most = self.line_bytes_left + 1
+        line = super().readline(most if size < 0 else min(size, most))
+        self.line_bytes_left -= len(line)
+        if self.line_bytes_left < 0:
+            raise Failure("too_large", "too many bytes of headers, chunk sizes or trailers")
         return line
-
-
-class Stream:
-    """What http.client needs of a socket, kept to a deadline."""
-
-    def __init__(self, sock, deadline):
-        self.sock = sock
-        self.deadline = deadline
-        self.reader = None
-
-    def sendall(self, data):
-        self.sock.settimeout(time_left(self.deadline))
-        self.sock.sendall(data)
-
-    def makefile(self, mode):
-        self.reader = ReplyReader(SocketReader(self.sock, self.deadline))
-        return self.reader
-
-    def close(self):
-        """http.client closes its socket while it still reads; whoever opened it closes it."""
 
 
 def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
@@ -1410,7 +1444,8 @@ def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
                         return key.fileobj, address
                     key.fileobj.close()
                     next_start = now
-                    failures.append((address, network_failure(OSError(number, os.strerror(number)))))
+                    error = OSError(number, os.strerror(number))
+                    failures.append((address, network_failure(error)))
         finally:
             for sock in pending:
                 sock.close()
@@ -1435,52 +1470,40 @@ def start_connecting(address):
 def fetch(url: str, options: HttpOptions, deadline: float, limit: int) -> HttpResponse:
     """Gets a URL, through redirects, with at most limit bytes of body.
 
-    Credentials, cookies and a Host header given as options go to the URL's own host and port
-    only. Raises Failure (resolve_failed, timeout, refused, unreachable, tls, invalid_response,
-    too_large, redirect, proxy).
+    Credentials, cookies and a Host header given as options go to the URL's own scheme, host and
+    port only. Raises Failure (resolve_failed, timeout, refused, unreachable, tls,
+    invalid_response, too_large, redirect; http_status where a proxy refuses).
     """
-    import http.client
-    import ssl
-
-    origin = origin_of(url)
+    origin, home = origin_of(url), True
     credentials = split_url(url).credentials
-    try:
-        for _ in range(REDIRECTS + 1):
-            home = origin_of(url) == origin
-            headers = request_headers(url, options, home, credentials)
+    reached = ""
+    for _ in range(REDIRECTS + 1):
+        headers = request_headers(options, credentials, home)
+        try:
             response = get(url, headers, options, deadline, limit)
-            if response.status not in REDIRECT_STATUSES:
-                return response
-            url = redirect_target(url, response.location)
-            if options.trace:
-                options.trace("redirected to {}".format(url))
-        raise Failure("redirect", "more than {} redirects".format(REDIRECTS))
-    except socket.timeout:
-        raise Failure("timeout", "no whole reply in time")
-    except (ssl.SSLError, ssl.CertificateError) as error:
-        raise Failure("tls", "TLS: {}".format(escape(str(error))))
-    except http.client.RemoteDisconnected:
-        raise Failure("invalid_response", "the connection was closed without a reply")
-    except http.client.LineTooLong as error:
-        raise Failure("too_large", "the reply has a line that is too long")
-    except http.client.IncompleteRead:
-        raise Failure("invalid_response", "the reply is cut off or its chunks are broken")
-    except http.client.BadStatusLine as error:
-        raise Failure("invalid_response", "no HTTP reply: {}".format(escape(str(error))[:80]))
-    except http.client.HTTPException as error:
-        kind = "too_large" if "headers" in str(error) else "invalid_response"
-        raise Failure(kind, "no HTTP reply: {}".format(escape(str(error))[:80]))
-    except (ConnectionError, EOFError):
-        raise Failure("invalid_response", "the connection was closed before the whole reply")
-    except OSError as error:
-        raise network_failure(error)
+        except Failure as failure:
+            raise Failure(failure.kind, reached + str(failure))
+        if response.status not in REDIRECT_STATUSES:
+            return response
+        url = redirect_target(url, response.location)
+        # Who was once sent elsewhere is not trusted with the way back.
+        home = home and origin_of(url) == origin
+        reached = "redirected to {}: ".format(excerpt(url))
+        if options.trace:
+            options.trace("redirected to {}".format(url))
+    raise Failure("redirect", "more than {} redirects".format(REDIRECTS))
+
+
+def excerpt(text: str) -> str:
+    """Returns a text from the network as a message can have it: short, and without controls."""
+    text = escape(text)
+    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def origin_of(url: str) -> tuple:
     """Returns what has to be the same for credentials to be sent: scheme, host and port."""
     parts = split_url(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return parts.scheme, parts.host.lower(), port
+    return parts.scheme, parts.host.lower(), port_of(parts)
 
 
 def redirect_target(url: str, location: str) -> str:
@@ -1489,35 +1512,34 @@ def redirect_target(url: str, location: str) -> str:
 
     if location is None:
         raise Failure("redirect", "a redirect without a Location")
+    # http.client takes a header for Latin-1, but a URL that is not ASCII is UTF-8 as a rule.
+    location = text_of(location.encode("latin-1"))
     try:
         # Checked before it is joined, which would drop line ends silently.
         if not location.isprintable() or " " in location or "\\" in location:
             raise ValueError("a URL has no spaces, control characters or backslashes")
         base, path, query = split_http_url(urljoin(url, location))
     except ValueError as error:
-        shown = escape(location[:80])
-        raise Failure("redirect", "a redirect to {!r}: {}".format(shown, error))
+        text = "a redirect to {}: {}".format(excerpt(location), excerpt(str(error)))
+        raise Failure("redirect", text)
     scheme, _, authority = base.partition("://")
     target = "{}://{}{}".format(scheme, authority.rpartition("@")[2], path)
     return target if query is None else target + "?" + query
 
 
-def request_headers(url: str, options: HttpOptions, home: bool, credentials: str) -> list:
-    """Returns the headers of a request; home says whether it goes to the host the user named."""
-    parts = split_url(url)
-    host = host_and_port(parts._replace(host=parts.host.partition("%")[0]))
-    headers = [
-        ("Host", host),
-        ("User-Agent", options.user_agent),
-        ("Accept-Encoding", "identity"),
-        ("Connection", "close"),
-    ]
-    if credentials is not None and home:
-        headers.append(("Authorization", basic_authorization(credentials)))
-    private = () if home else ("authorization", "cookie", "host")
-    given = [(name, value) for name, value in options.headers if name.lower() not in private]
-    replaced = {name.lower() for name, _ in given}
-    return [header for header in headers if header[0].lower() not in replaced] + given
+def request_headers(options: HttpOptions, credentials: str, home: bool) -> dict:
+    """Returns the headers of a request; home says whether it goes where the user sent it."""
+    headers = {}
+    for name, value in options.headers:
+        name = name.title()
+        if home or name not in ("Authorization", "Cookie", "Host"):
+            if name in headers:
+                value = headers[name] + ("; " if name == "Cookie" else ", ") + value
+            headers[name] = value
+    headers.setdefault("User-Agent", options.user_agent)
+    if home and credentials is not None:
+        headers.setdefault("Authorization", basic_authorization(credentials))
+    return headers
 
 
 def basic_authorization(credentials: str) -> str:
@@ -1534,42 +1556,27 @@ def get(url, headers, options, deadline, limit):
     """Sends one request, no redirects, and returns its HttpResponse."""
     import http.client
 
-    parts = split_url(url)
+    target = split_url(url)
     try:
         proxy = proxy_for(url, options.environ)
     except ValueError as error:
-        raise Failure("proxy", str(error))
-    hop = split_url(proxy) if proxy else parts
-    port = hop.port or (443 if hop.scheme == "https" else 80)
-    addresses = options.resolve(hop.host, port, options.family, deadline)
-    sock, address = connect_to_any(addresses, deadline, options.trace)
+        raise Failure("unreachable", str(error))
+    proxy = split_url(proxy) if proxy else None
+    stream = open_stream(target, proxy, options, deadline)
     try:
-        path = encode_path(parts.path or "/", parts.query)
-        if proxy and parts.scheme == "http":
-            path = "http://{}{}".format(host_and_port(parts), path)
-            if hop.credentials is not None:
-                headers = headers + [("Proxy-Authorization", basic_authorization(hop.credentials))]
-        elif proxy:
-            open_tunnel(Stream(sock, deadline), parts, hop.credentials)
-        if parts.scheme == "https":
-            sock.settimeout(time_left(deadline))
-            sock = options.tls.context().wrap_socket(sock, server_hostname=parts.host)
-        stream = Stream(sock, deadline)
-        connection = http.client.HTTPConnection(parts.host)
-        connection.sock = stream
+        if target.scheme == "https":
+            if proxy:
+                open_tunnel(stream, target, proxy.credentials)
+            start_tls(stream, target.host, options.tls)
+        via = proxy if target.scheme == "http" else None
         if options.trace:
-            options.trace("{} <- GET {}".format(show_address(address), path))
+            options.trace("{} <- GET {}".format(stream.address, without_credentials(target)))
         sent = time.monotonic()
-        connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
-        for name, value in headers:
-            connection.putheader(name, value)
-        connection.endheaders()
-        response = connection.getresponse()
-        stream.reader.headers_left = None
+        response = send(stream, target, via, headers)
         if options.trace:
             elapsed = (time.monotonic() - sent) * 1000
             text = "{} -> HTTP {} {:.1f} ms after the request"
-            options.trace(text.format(show_address(address), response.status, elapsed))
+            options.trace(text.format(stream.address, response.status, elapsed))
         followed = response.status in REDIRECT_STATUSES
         return HttpResponse(
             response.status,
@@ -1577,67 +1584,180 @@ def get(url, headers, options, deadline, limit):
             response.getheader("Content-Type"),
             response.getheader("Location"),
             b"" if followed else read_body(response, limit),
-            show_address(address),
+            stream.address,
         )
+    except http.client.RemoteDisconnected:
+        raise Failure("invalid_response", "the connection was closed without a reply")
+    except http.client.HTTPException as error:
+        # For too many headers http.client has no class of its own.
+        too_large = type(error) in (http.client.HTTPException, http.client.LineTooLong)
+        kind = "too_large" if too_large else "invalid_response"
+        raise Failure(kind, "no HTTP reply: {}".format(excerpt(str(error))))
     finally:
-        sock.close()
+        stream.sock.close()
+
+
+def open_stream(target, proxy, options, deadline):
+    """Returns a Stream to the target, or to the proxy that is not None."""
+    host, port = target.host, port_of(target)
+    if proxy:
+        host, port = proxy.host, proxy.port or PROXY_PORT
+    try:
+        addresses = options.resolve(host, port, options.family, deadline)
+        sock, address = connect_to_any(addresses, deadline, options.trace)
+    except OSError as error:
+        # There was no descriptor left for the selector.
+        raise network_failure(error)
+    except Failure as failure:
+        if proxy:
+            raise Failure(failure.kind, "the proxy: {}".format(failure))
+        raise
+    return Stream(sock, deadline, show_address(address))
 
 
 def open_tunnel(stream, target, credentials):
     """Asks a proxy for a connection to the target (CONNECT); raises Failure when it refuses."""
     import http.client
 
-    host = host_and_port(target._replace(port=target.port or 443))
-    lines = ["CONNECT {} HTTP/1.1".format(host), "Host: {}".format(host)]
+    authority = show_address((target.host.partition("%")[0], port_of(target)))
+    lines = ["CONNECT {} HTTP/1.1".format(authority), "Host: {}".format(authority)]
     if credentials is not None:
         lines.append("Proxy-Authorization: " + basic_authorization(credentials))
     stream.sendall("\r\n".join(lines + ["", ""]).encode("ascii"))
     response = http.client.HTTPResponse(stream, method="CONNECT")
     response.begin()
     if response.status != 200:
-        text = "the proxy refuses the connection: HTTP {}".format(response.status)
-        raise Failure("http_status", text)
+        text = "the proxy refuses the connection: HTTP {} {}"
+        raise Failure("http_status", text.format(response.status, excerpt(response.reason)))
+
+
+def start_tls(stream, host, tls):
+    """Puts TLS on the stream; raises Failure (tls, timeout)."""
+    # Certificates know neither the scope of an address nor the dot that may end a name.
+    name = host.partition("%")[0].rstrip(".")
+    try:
+        stream.sock.settimeout(time_left(stream.deadline))
+        stream.sock = tls.context().wrap_socket(stream.sock, server_hostname=name)
+    except (socket.timeout, TimeoutError):
+        raise Failure("timeout", "no TLS handshake in time")
+    except (OSError, ValueError, ImportError) as error:
+        reason = getattr(error, "verify_message", None) or str(error)
+        raise Failure("tls", "TLS: {}".format(excerpt(reason)))
+
+
+def send(stream, target, proxy, headers):
+    """Sends a request over the stream; returns http.client's response, its body unread.
+
+    urllib does it, with an opener that has one handler: it follows no redirect, makes no error
+    of a status and knows no proxy. A proxy that is not None is at the other end of the stream.
+    """
+    import http.client
+    import urllib.request
+
+    def connect(host, timeout):
+        connection = http.client.HTTPConnection(host, timeout=timeout)
+        connection.sock = stream
+        return connection
+
+    class Handler(urllib.request.AbstractHTTPHandler):
+        http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+        def http_open(self, request):
+            return self.do_open(connect, request)
+
+        https_open = http_open
+
+    request = urllib.request.Request(without_credentials(target))
+    for name, value in headers.items():
+        request.add_header(name, value)
+    if proxy:
+        request.set_proxy(proxy.host, "http")
+        if proxy.credentials is not None:
+            request.add_header("Proxy-Authorization", basic_authorization(proxy.credentials))
+    opener = urllib.request.OpenerDirector()
+    opener.addheaders = []
+    opener.add_handler(Handler())
+    return opener.open(request)
+
+
+def without_credentials(url: Url) -> str:
+    """Returns a URL as requests have it: without credentials, scope and a port that is implied."""
+    authority = show_address((url.host.partition("%")[0], port_of(url)))
+    if port_of(url) == DEFAULT_PORTS[url.scheme]:
+        authority = authority.rpartition(":")[0]
+    return "{}://{}{}".format(url.scheme, authority, encode_path(url.path or "/", url.query))
 
 
 def read_body(response, limit):
     """Returns the body, decompressed where it came so unasked; Failure beyond the limit."""
-    parts = []
-    received = size = 0
-    decompress = decompressor(response.getheader("Content-Encoding"))
-    while True:
-        data = response.read(65536)
-        received += len(data)
-        part = decompress(data, limit + 1 - size)
-        size += len(part)
-        if max(received, size) > limit:
-            raise Failure("too_large", "a body of more than {} bytes".format(limit))
-        parts.append(part)
-        if not data:
-            break
+    too_large = Failure("too_large", "a body of more than {} bytes".format(limit))
+    if response.length and response.length > limit:
+        raise too_large
+    if response.chunked:
+        parts = read_chunks(response.fp, limit)
+    else:
+        parts = iter(lambda: response.read(65536), b"")
+    decompressor = new_decompressor(response.getheader("Content-Encoding"))
+    body = bytearray()
+    received = 0
+    for part in parts:
+        received += len(part)
+        if decompressor:
+            part = decompress(decompressor, part, limit + 1 - len(body))
+        body += part
+        if max(received, len(body)) > limit:
+            raise too_large
     if response.length:
         text = "the body is {} bytes shorter than announced".format(response.length)
         raise Failure("invalid_response", text)
-    return b"".join(parts)
+    if decompressor and received and not decompressor.eof:
+        raise Failure("invalid_response", "the compressed body is cut off")
+    return bytes(body)
 
 
-def decompressor(encoding):
-    """Returns a function (data, most bytes to return) that undoes a Content-Encoding."""
+def read_chunks(reader, limit):
+    """Yields the parts of a chunked body (RFC 9112, 7.1).
+
+    Not left to http.client, which takes a negative size for a chunk without end.
+    """
+    # Sizes and trailers may take as much as what they are about.
+    reader.line_bytes_left = limit
+    while True:
+        size = reader.readline().partition(b";")[0].strip()
+        if not re.match(rb"[0-9A-Fa-f]{1,16}\Z", size):
+            raise Failure("invalid_response", "a chunk of the body has a broken size, or none")
+        left = int(size, 16)
+        if not left:
+            break
+        while left:
+            part = reader.read(min(left, 65536))
+            if not part:
+                raise Failure("invalid_response", "the body ends within a chunk")
+            left -= len(part)
+            yield part
+        if reader.readline(3).strip():
+            raise Failure("invalid_response", "a chunk of the body is longer than its size")
+    while reader.readline().strip():
+        pass
+
+
+def new_decompressor(encoding):
+    """Returns a decompressor of zlib's for a Content-Encoding, or None."""
     if (encoding or "").strip().lower() not in ("gzip", "x-gzip", "deflate"):
-        return lambda data, most: data
+        return None
     import zlib
 
-    stream = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
+    return zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
 
-    def decompress(data, most):
-        try:
-            part = stream.decompress(data, most)
-        except zlib.error:
-            raise Failure("invalid_response", "the compressed body is broken")
-        if not data and not stream.eof:
-            raise Failure("invalid_response", "the compressed body is cut off")
-        return part
 
-    return decompress
+def decompress(decompressor, data, most):
+    """Returns what the data holds, at most so many bytes; nothing after the end."""
+    import zlib
+
+    try:
+        return b"" if decompressor.eof else decompressor.decompress(data, most)
+    except zlib.error:
+        raise Failure("invalid_response", "the compressed body is broken")
 
 
 # --- end of carried region: http ---
@@ -1647,22 +1767,19 @@ def decompressor(encoding):
 def parse_header(text: str) -> tuple:
     """An argparse type: a header as 'Name: value', as (name, value)."""
     name, colon, value = text.partition(":")
-    value = value.strip(" \t")
     token = NAME_CHARACTERS | set("!#$%&'*+.^`|~")
-    if not (colon and name and token.issuperset(name) and is_header_value(value)):
-        raise argparse.ArgumentTypeError("{!r} is not a header; 'Name: value' is expected".format(text))
-    return name, value
+    if not (colon and name and token.issuperset(name)):
+        raise argparse.ArgumentTypeError(
+            "{!r} is not a header; 'Name: value' is expected".format(text)
+        )
+    return name, parse_header_value(value.strip())
 
 
-def parse_user_agent(text: str) -> str:
-    """An argparse type: the value of a User-Agent header."""
-    if not is_header_value(text):
-        raise argparse.ArgumentTypeError("{!r} has characters no header can have".format(text))
-    return text
-
-
-def is_header_value(text: str) -> bool:
-    return all("\x20" <= c <= "\x7e" or "\xa0" <= c <= "\xff" or c == "\t" for c in text)
+def parse_header_value(text: str) -> str:
+    """An argparse type: the value of a header, as the Latin-1 reading of its UTF-8."""
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError("{!r} has characters that no header can have".format(text))
+    return text.encode("utf-8").decode("latin-1")
 
 
 def parse_cacert(text: str) -> str:
@@ -1680,7 +1797,7 @@ def parse_cacert(text: str) -> str:
 def add_http_options(parser, user_agent: str) -> None:
     """Adds the options that have to do with HTTP alone."""
     add = parser.add_argument
-    add("--user-agent", type=parse_user_agent, default=user_agent, help="default " + user_agent)
+    add("--user-agent", type=parse_header_value, default=user_agent, help="default " + user_agent)
     add(
         "--header",
         metavar="'NAME: VALUE'",
@@ -1987,13 +2104,14 @@ def read_some(source, file):
 
 def decode_text(source: str, data: bytes) -> str:
     """Returns data as text, without a byte order mark; raises ConfigurationError."""
-    if b"\0" in data:
-        raise ConfigurationError(source, "holds neither text nor a .torrent")
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(source, "line {} is not UTF-8".format(line))
+    if "\0" in text:
+        raise ConfigurationError(source, "neither UTF-8 text nor a .torrent")
+    return text
 
 
 def parse_json(source: str, text: str) -> dict:
@@ -3110,9 +3228,6 @@ class Progress:
     """One line on a terminal's stderr that says how far the run is; it is gone at the end."""
 
     def __init__(self, total, deadline):
-        import shutil
-
-        self.columns = shutil.get_terminal_size(fallback=(80, 24)).columns
         self.total = total
         self.deadline = deadline  # of time.monotonic(), when all is over as a rule
         self.done = self.up = self.down = 0
@@ -3127,7 +3242,7 @@ class Progress:
         left = max(0, self.deadline - time.monotonic())
         text = "{} of {} done, {} up, {} down, {:.0f} s left".format(
             self.done, max(self.total, self.done), self.up, self.down, left
-        )[: self.columns - 1]
+        )[: terminal_columns(sys.stderr) - 1]
         if text != self.shown:
             self._write("\r" + text + "\x1b[K")
             self.shown = text
@@ -3151,21 +3266,32 @@ def is_terminal(stream) -> bool:
     return stream is not None and stream.isatty()
 
 
+def terminal_columns(stream) -> int:
+    """Returns the width of the terminal that a stream goes to; 80 where it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
 def check_output(path: str) -> None:
     """Raises Failure (output_failed) where a file at path could not be written, as far as is known."""
-    folder = os.path.dirname(os.path.realpath(path))
     if os.path.isdir(path):
         raise Failure("output_failed", "{}: is a directory".format(path))
-    if not os.path.isdir(folder):
-        raise Failure("output_failed", "{}: there is no folder {}".format(path, folder))
-    place = folder if is_replaceable(path) else path
+    place = path
+    if is_replaceable(path):
+        place = os.path.dirname(os.path.realpath(path))
+        if not os.path.isdir(place):
+            raise Failure("output_failed", "{}: there is no folder {}".format(path, place))
     if not os.access(place, os.W_OK):
         raise Failure("output_failed", "{}: no permission to write".format(path))
 
 
 def is_replaceable(path):
-    """Whether path is a regular file or not there yet, and not a pipe or device."""
-    return os.path.isfile(path) or not os.path.lexists(os.path.realpath(path))
+    """Whether path is a regular file or not there yet, and not a pipe or device, nor a link there."""
+    if path.startswith(("/dev/", "/proc/")):
+        return False
+    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def write_output(path: str, text: str) -> None:
@@ -3211,11 +3337,7 @@ def render(results: list, arguments, streamed: bool) -> tuple:
         return report_nagios(results)
     if name == "table":
         terminal = is_terminal(sys.stdout) and not arguments.output
-        columns = None
-        if terminal:
-            import shutil
-
-            columns = shutil.get_terminal_size(fallback=(80, 24)).columns
+        columns = terminal_columns(sys.stdout) if terminal else None
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         text = report_table(results, columns, colour=terminal and not plain)
     elif name == "ndjson":

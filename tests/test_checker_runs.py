@@ -1,0 +1,669 @@
+# SPDX-License-Identifier: LGPL-3.0-only
+"""How tracker_checker.py runs: one result each, in time, politely, whatever trackers do.
+
+Names are looked up by a resolver of the test's own, so that nothing leaves this machine.
+"""
+
+import json
+import os
+import resource
+import signal
+import ssl
+import subprocess
+import sys
+import time
+
+import pytest
+import trustme
+from conftest import ROOT, clean_environment
+from loopback_tracker import UDP_FAULTS, LoopbackTracker
+
+SCRIPT = os.path.join(ROOT, "tracker_checker.py")
+HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
+WSS = "wss://127.0.0.1:1/announce"
+DEAD_UDP = "udp://127.0.0.1:1"
+
+# Python runs a sitecustomize at its start: this one answers for the resolver of the system, and
+# lets only so many threads start.
+SITECUSTOMIZE = '''\
+import json, os, socket, threading
+
+NAMES = json.loads(os.environ["TEST_NAMES"])
+LOOKUPS = os.environ["TEST_LOOKUPS"]
+THREADS = int(os.environ["TEST_THREADS"])
+ask_system = socket.getaddrinfo
+start_thread = threading.Thread.start
+started = []
+
+
+def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
+    if flags & socket.AI_NUMERICHOST:
+        return ask_system(host, port, family, type, proto, flags)
+    with open(LOOKUPS, "a") as file:
+        print(host, file=file)
+    addresses = NAMES.get(host.lower())
+    if addresses == "hang":
+        threading.Event().wait()
+    found = []
+    for address in addresses or []:
+        own = socket.AF_INET6 if ":" in address else socket.AF_INET
+        if family in (0, own):
+            end = (0, 0) if own == socket.AF_INET6 else ()
+            found.append((own, type, proto, "", (address, port) + end))
+    if not found:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    return found
+
+
+def start(thread):
+    if len(started) == THREADS:
+        raise RuntimeError("can't start new thread")
+    started.append(thread)
+    start_thread(thread)
+
+
+socket.getaddrinfo = getaddrinfo
+threading.Thread.start = start
+'''
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """A function that returns an environment with names ({name: addresses or "hang"}) of its own.
+
+    threads is how many threads can be started. Each lookup is a line in the file `lookups`.
+    """
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
+
+    def environment(names=None, threads=10 ** 6):
+        return {
+            "PYTHONPATH": str(folder),
+            "TEST_NAMES": json.dumps(names or {}),
+            "TEST_LOOKUPS": str(tmp_path / "lookups"),
+            "TEST_THREADS": str(threads),
+        }
+
+    return environment
+
+
+@pytest.fixture
+def check(run_script):
+    """A function that runs the checker and returns (its records in the order they came, Result)."""
+
+    def run(*arguments, **settings):
+        arguments = ("--format", "ndjson") + arguments
+        result = run_script("tracker_checker.py", *arguments, **settings)
+        assert "Traceback" not in result.stderr
+        return [json.loads(line) for line in result.stdout.splitlines()], result
+
+    return run
+
+
+@pytest.fixture
+def everywhere():
+    """A tracker on all addresses 127.x.y.z, each of which may have a UDP fault of its own."""
+    with LoopbackTracker(hosts=("0.0.0.0",)) as running:
+        yield running
+
+
+def start(*arguments, env=None, prepare=None):
+    """Starts the checker, with prepare() called in it first; returns the Popen."""
+    return subprocess.Popen(
+        [sys.executable, SCRIPT] + [str(argument) for argument in arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1", **(env or {})),
+        preexec_fn=prepare,
+    )
+
+
+def by_tracker(records):
+    """Returns the records by tracker; each must have exactly one."""
+    found = {record["tracker"]: record for record in records}
+    assert len(found) == len(records)
+    return found
+
+
+def addresses(network, count):
+    """Returns so many addresses 127.network.x.y."""
+    return ["127.{}.{}.{}".format(network, 1 + i // 250, 1 + i % 250) for i in range(count)]
+
+
+# One result each.
+
+
+HTTP_FAULTS = (
+    "silent silent-in-body slow close reset drip-headers drip-body not-http html-404 empty-body"
+    " cut-off gzip redirect redirect-loop redirect-file trailing-crlf failure empty-dictionary"
+    " missing-peers wrong-types odd-types files-of-numbers scrape-truncated latin1-hashes"
+).split()
+
+
+def test_every_fault_is_one_result_and_disturbs_no_neighbour(check, everywhere):
+    expected, live = [], []
+    for address, fault in zip(addresses(1, len(UDP_FAULTS)), UDP_FAULTS):
+        everywhere.udp_faults[address] = fault
+        expected.append("udp://{}:{}".format(address, everywhere.udp_port))
+    for address, fault in zip(addresses(2, len(HTTP_FAULTS)), HTTP_FAULTS):
+        url = "http://{}:{}/fault/{}/announce".format(address, everywhere.http_port, fault)
+        expected.append(url)
+    for address in addresses(3, 20):
+        live.append("udp://{}:{}".format(address, everywhere.udp_port))
+        live.append("http://{}:{}".format(address, everywhere.http_port))
+    mixed = [WSS, DEAD_UDP] + expected
+    for position, given in enumerate(live):
+        mixed.insert(3 * position, given)
+    records, result = check("-", "--timeout", "3", stdin="\n".join(mixed))
+    assert (result.code, result.stderr) == (0, "")
+    found = by_tracker(records)
+    assert set(found) == set(mixed)
+    assert {found[given]["status"] for given in live} == {"ok"}
+    assert all(record["status"] == "ok" or record["message"] for record in records)
+
+
+def test_silent_trackers_end_together_within_the_timeout_and_a_second(check, everywhere):
+    everywhere.udp_fault = everywhere.http_fault = everywhere.health_fault = "silent"
+    inputs = []
+    for address in addresses(1, 60):
+        inputs.append("udp://{}:{}".format(address, everywhere.udp_port))
+        inputs.append("http://{}:{}/announce".format(address, everywhere.http_port))
+    health = ["--health", "http://127.0.0.1:{}/".format(everywhere.health_port)]
+    records, result = check("-", *health, "--timeout", "1.5", stdin="\n".join(inputs))
+    found = by_tracker(records)
+    assert set(found) == set(inputs + health[1:])
+    assert {record["status"] for record in records} == {"timeout"}
+    assert all(1400 < record["elapsed_ms"] < 2500 for record in records)
+    # The half second is the interpreter's own.
+    assert result.seconds < 1.5 + 1 + 0.5
+
+
+def test_a_dead_tracker_is_known_at_once(check, fake):
+    names = {"dead.example": ["127.0.0.1"]}
+    inputs = ["udp://dead.example:1", "http://dead.example:1/announce", "udp://gone.example:1"]
+    records, result = check(*inputs, "--timeout", "30", env=fake(names))
+    assert result.seconds < 5
+    found = by_tracker(records)
+    assert {record["status"] for record in records} == {"error"}
+    assert found[inputs[2]]["stages"][0]["name"] == "setup"
+    assert "gone.example" in found[inputs[2]]["message"]
+
+
+def test_a_name_that_does_not_resolve_is_a_setup_error_with_the_address_as_given(run_script, fake):
+    given = "udp://gone.example:6969/announce"
+    result = run_script("tracker_checker.py", given, env=fake())
+    body = result.json[0]["Udp"]["Err"]
+    assert (body["remote_addr"], body["url"]) == (given, given)
+    assert [name for name, _ in body["results"]] == ["Setup"]
+    assert "gone.example" in body["results"][0][1]["Err"]
+
+
+# Low limits.
+
+
+def test_few_open_files_make_waves(everywhere):
+    hosts = addresses(1, 300)
+    for host in hosts[::5]:
+        everywhere.udp_faults[host] = "silent"
+    inputs = ["udp://{}:{}".format(host, everywhere.udp_port) for host in hosts]
+    inputs += ["http://{}:{}".format(host, everywhere.http_port) for host in hosts[:30]]
+    process = start(
+        "--format", "ndjson", "--timeout", "0.6", *inputs,
+        prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)),
+    )
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, "")
+    found = by_tracker([json.loads(line) for line in stdout.splitlines()])
+    assert set(found) == set(inputs)
+    for index, given in enumerate(inputs):
+        silent = index < 300 and index % 5 == 0
+        assert found[given]["status"] == ("timeout" if silent else "ok"), found[given]
+
+
+def test_the_soft_limit_is_raised_where_it_can_be(everywhere):
+    everywhere.udp_fault = "silent"
+    inputs = ["udp://{}:{}".format(host, everywhere.udp_port) for host in addresses(1, 200)]
+    began = time.monotonic()
+    process = start(
+        "--format", "ndjson", "--timeout", "1", *inputs,
+        prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 1024)),
+    )
+    stdout, stderr = process.communicate(timeout=60)
+    # All at once, where 64 would have made seven waves.
+    assert time.monotonic() - began < 1 + 1 + 0.5
+    assert (process.returncode, stderr, stdout.count("\n")) == (0, "", 200)
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_few_threads(check, everywhere, fake, threads):
+    names = {"live-{}.example".format(number): ["127.0.0.1"] for number in range(10)}
+    inputs = ["udp://{}:{}".format(name, everywhere.udp_port) for name in names]
+    inputs += ["http://{}:{}".format(host, everywhere.http_port) for host in addresses(2, 10)]
+    records, result = check(*inputs, everywhere.udp_url, "--timeout", "5", env=fake(names, threads))
+    assert (result.code, result.stderr) == (0, "")
+    found = by_tracker(records)
+    assert set(found) == set(inputs) | {everywhere.udp_url}
+    # No thread is needed for the UDP tracker at an address, and more than one for names and HTTP.
+    assert found[everywhere.udp_url]["status"] == "ok"
+    statuses = {found[given]["status"] for given in inputs}
+    if threads == 0:
+        assert statuses == {"error"}
+    if threads == 3:
+        assert statuses == {"ok"}
+
+
+def test_jobs_are_how_many_http_checks_are_under_way(check, everywhere):
+    everywhere.health_fault = "silent"
+    hosts = addresses(1, 6)
+    health = [word for host in hosts for word in (
+        "--health", "http://{}:{}/".format(host, everywhere.health_port))]
+    records, result = check(*health, "--jobs", "2", "--timeout", "0.5")
+    assert len(records) == 6
+    times = sorted(record.time for record in everywhere.requests)
+    assert len(times) == 6
+    # Never a third within the half second in which two are waited for.
+    assert all(later - earlier > 0.4 for earlier, later in zip(times, times[2:]))
+
+
+# Names.
+
+
+def test_names_that_hang_do_not_hold_the_others(check, tracker, fake):
+    names, hanging, live = {}, [], []
+    for number in range(500):
+        name = "name-{}.example".format(number)
+        names[name] = "hang" if number < 50 else ["127.0.0.1"]
+        port = tracker.udp_port if number % 10 else tracker.http_port
+        url = "{}://{}:{}".format("udp" if number % 10 else "http", name, port)
+        (hanging if number < 50 else live).append(url)
+    records, result = check("-", "--timeout", "3", env=fake(names), stdin="\n".join(hanging + live))
+    assert (result.code, result.stderr) == (0, "")
+    found = by_tracker(records)
+    assert set(found) == set(hanging + live)
+    assert {found[given]["status"] for given in live} == {"ok"}
+    assert {found[given]["status"] for given in hanging} == {"timeout"}
+    assert all("name lookup" in found[given]["message"] for given in hanging)
+    # Those live were not behind those that hang.
+    assert max(found[given]["elapsed_ms"] for given in live) < 2500
+    assert result.seconds < 3 + 1 + 1
+
+
+def test_each_name_is_looked_up_once_a_run(check, tracker, fake, tmp_path):
+    base = "://live.example:{}/{}/announce"
+    urls = ["udp" + base.format(tracker.udp_port, number) for number in range(5)]
+    urls += ["http" + base.format(tracker.http_port, number) for number in range(5)]
+    records, _ = check(*urls, env=fake({"live.example": ["127.0.0.1"]}))
+    assert {record["status"] for record in records} == {"ok"}
+    assert (tmp_path / "lookups").read_text() == "live.example\n"
+
+
+# All addresses of a name.
+
+
+TWO = {"two.example": ["127.0.0.2", "127.0.0.1"], "none.example": ["127.0.0.3", "127.0.0.4"]}
+
+
+def urls_of(tracker, name="two.example"):
+    return (
+        "udp://{}:{}".format(name, tracker.udp_port),
+        "http://{}:{}/announce".format(name, tracker.http_port),
+    )
+
+
+def test_a_dead_first_address_does_not_hide_a_live_second_one(check, tracker, fake):
+    records, _ = check(*urls_of(tracker), env=fake(TWO))
+    assert [record["status"] for record in records] == ["ok", "ok"]
+    assert {record["address"].partition(":")[0] for record in records} == {"127.0.0.1"}
+
+
+def test_all_addresses_are_checks_of_their_own_next_to_each_other(run_script, tracker, fake):
+    udp, http = urls_of(tracker)
+    arguments = [DEAD_UDP, udp, tracker.udp_url, http, tracker.http_url, "--all-addresses"]
+    result = run_script("tracker_checker.py", *arguments, env=fake(TWO))
+    assert result.code == 0
+    bodies = [(kind, outcome, body) for entry in result.json for kind, group in entry.items()
+              for outcome, body in group.items()]
+    port = ":{}".format(tracker.udp_port)
+    assert [(outcome, body["remote_addr"]) for kind, outcome, body in bodies if kind == "Udp"] == [
+        ("Err", "127.0.0.1:1"), ("Err", "127.0.0.2" + port), ("Ok", "127.0.0.1" + port),
+        ("Ok", "127.0.0.1" + port),
+    ]
+    assert [body.get("url") for kind, _, body in bodies if kind == "Udp"] == [None, udp, udp, None]
+    assert [(outcome, body["url"]) for kind, outcome, body in bodies if kind == "Http"] == [
+        ("Err", http), ("Ok", http), ("Ok", tracker.http_url + "/"),
+    ]
+
+
+def test_it_shows_which_address_is_dead(check, run_script, tracker, fake):
+    inputs = [*urls_of(tracker), *urls_of(tracker, "none.example")]
+    records, result = check(*inputs, "--all-addresses", env=fake(TWO))
+    found = sorted((record["kind"], record["status"], record["address"]) for record in records)
+    ports = {"udp": tracker.udp_port, "http": tracker.http_port}
+    assert found == sorted(
+        (kind, "ok" if host.endswith(".1") else "error", "{}:{}".format(host, ports[kind]))
+        for kind in ports for host in TWO["two.example"] + TWO["none.example"]
+    )
+    metrics = run_script(
+        "tracker_checker.py", *inputs, "--all-addresses", "--format", "prometheus", env=fake(TWO)
+    ).stdout.splitlines()
+    up = [line for line in metrics if line.startswith("tracker_up{")]
+    assert len(up) == 8
+    for kind, port in ports.items():
+        for host in TWO["two.example"] + TWO["none.example"]:
+            label = 'address="{}:{}"'.format(host, port)
+            assert [line.endswith(" 1") for line in up if label in line] == [host.endswith(".1")]
+
+
+def test_a_redirect_to_another_name_goes_to_that_name(check, tracker, fake):
+    names = {"two.example": ["127.0.0.1"], "other.example": ["127.0.0.2"]}
+    with LoopbackTracker(hosts=("127.0.0.2",)) as other:
+        tracker.health_fault = "redirect-other-host"
+        tracker.redirect_target = "http://other.example:{}/api/health_check".format(
+            other.health_port
+        )
+        health = "http://two.example:{}/".format(tracker.health_port)
+        for options in ([], ["--all-addresses"]):
+            records, _ = check("--health", health, *options, env=fake(names))
+            assert [record["status"] for record in records] == ["ok"]
+
+
+def test_waiting_for_a_place_takes_no_processor_time(everywhere, fake):
+    everywhere.udp_fault = "silent"
+    names = {
+        "name-{}.example".format(number): addresses(number, 3) for number in range(1, 21)
+    }
+    inputs = ["udp://{}:{}".format(name, everywhere.udp_port) for name in names]
+    process = start(
+        "--timeout", "1", *inputs, env=fake(names),
+        prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)),
+    )
+    process.stdout.read()
+    process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.WEXITSTATUS(status)
+    process.stdout.close()
+    process.stderr.close()
+    assert process.returncode == 0
+    assert usage.ru_utime + usage.ru_stime < 1
+
+
+def test_ipv4_and_ipv6_of_a_name(check, run_script, tracker, fake):
+    names = {"both.example": ["::1", "127.0.0.1"]}
+    udp, http = urls_of(tracker, "both.example")
+    records, _ = check(udp, http, "--all-addresses", env=fake(names))
+    assert sorted((record["kind"], record["status"]) for record in records) == [
+        ("http", "error"), ("http", "ok"), ("udp", "error"), ("udp", "ok")
+    ]
+    records, _ = check(udp, http, "--all-addresses", "-4", env=fake(names))
+    assert [record["status"] for record in records] == ["ok", "ok"]
+    records, _ = check(udp, http, "-6", env=fake(names))
+    assert [record["status"] for record in records] == ["error", "error"]
+    shown = run_script(
+        "tracker_checker.py", udp, http, "--all-addresses", "--format", "urls", env=fake(names)
+    ).stdout
+    assert shown == "{}\n{}\n".format(udp, http)
+
+
+# Manners.
+
+
+def announces(tracker):
+    return [record for record in tracker.requests if record.action == "announce"]
+
+
+def event_of(record):
+    if record.protocol == "udp":
+        return record.fields["event"]
+    return record.fields["parameters"].get("event", b"").decode()
+
+
+def test_no_ghost_stays_and_the_checker_is_never_a_seeder(check, tracker):
+    records, _ = check(tracker.udp_url, tracker.http_url)
+    assert {record["status"] for record in records} == {"ok"}
+    for protocol in ("udp", "http"):
+        tracker.wait_for(
+            lambda record: record.action == "announce" and record.protocol == protocol
+            and event_of(record) == "stopped"
+        )
+    assert tracker.swarm(HASH) == (0, 0, 0)
+    for protocol in ("udp", "http"):
+        started, stopped = [record for record in announces(tracker) if record.protocol == protocol]
+        assert (event_of(started), event_of(stopped)) == ("started", "stopped")
+    for record in announces(tracker):
+        fields = record.fields if record.protocol == "udp" else {
+            name: int(value) for name, value in record.fields["parameters"].items()
+            if name in ("left", "port", "numwant")
+        }
+        assert fields["left"] == 1
+        assert fields["port"] == 6881
+        assert fields["num_want" if record.protocol == "udp" else "numwant"] in (0, 1)
+
+
+def test_a_partial_tracker_is_left_too(check):
+    with LoopbackTracker(udp_fault="error-on-scrape", http_fault="missing-files") as tracker:
+        records, _ = check(tracker.udp_url, tracker.http_url)
+        assert {record["status"] for record in records} == {"partial"}
+        for protocol in ("udp", "http"):
+            tracker.wait_for(
+                lambda record: record.action == "announce" and record.protocol == protocol
+                and event_of(record) == "stopped"
+            )
+        assert tracker.swarm(HASH) == (0, 0, 0)
+
+
+def test_what_was_not_accepted_is_not_stopped(check):
+    with LoopbackTracker(udp_fault="error-on-announce", http_fault="failure") as tracker:
+        check(tracker.udp_url, tracker.http_url)
+        assert {event_of(record) for record in announces(tracker)} == {"started"}
+
+
+def test_stopped_is_not_waited_for(check, tracker):
+    # The tracker answers after a second: announce, scrape, and then stopped over HTTP.
+    slow = tracker.http_url + "/fault/slow/announce"
+    records, result = check(slow, "--timeout", "2.5")
+    assert records[0]["status"] == "ok"
+    assert result.seconds < 2.5 + 1
+    assert [event_of(record) for record in announces(tracker)] == ["started", "stopped"]
+
+
+@pytest.mark.parametrize(
+    "option, actions",
+    [
+        ("--no-announce", {("udp", "connect"), ("udp", "scrape"), ("http", "scrape")}),
+        ("--no-scrape", {("udp", "connect"), ("udp", "announce"), ("http", "announce")}),
+    ],
+)
+def test_a_stage_can_be_left_out(check, tracker, option, actions):
+    tracker.add_peer(HASH, "198.51.100.1", 6881, left=0)
+    records, _ = check(tracker.udp_url, tracker.http_url, option)
+    assert {(record.protocol, record.action) for record in tracker.requests} == actions
+    for record in records:
+        assert (record["status"], record["seeders"]) == ("ok", 1)
+        left_out = option[len("--no-") :]
+        assert left_out not in [stage["name"] for stage in record["stages"]]
+        assert ("interval" in record) == (option == "--no-scrape")
+
+
+def test_nothing_is_announced_where_there_is_no_scrape_url(check, tracker):
+    records, _ = check(tracker.http_url + "/tracker", "--no-announce")
+    assert records[0]["status"] == "error"
+    assert "scrape" in records[0]["message"]
+    assert not tracker.requests
+
+
+def test_at_most_four_http_requests_at_a_time_go_to_a_host(check, tracker):
+    tracker.health_fault = tracker.http_fault = "silent"
+    health = "http://127.0.0.1:{}/{}"
+    options = [word for number in range(6) for word in (
+        "--health", health.format(tracker.health_port, number))]
+    trackers = ["{}/{}/announce".format(tracker.http_url, number) for number in range(4)]
+    records, _ = check(*options, *trackers, "--timeout", "0.7")
+    assert len(records) == 10
+    assert {record["status"] for record in records} == {"timeout"}
+    times = sorted(record.time for record in tracker.requests)
+    assert len(times) == 10
+    assert times[3] - times[0] < 0.5
+    # Never a fifth within the time in which four are waited for.
+    assert all(later - earlier > 0.5 for earlier, later in zip(times, times[4:]))
+
+
+def test_no_tracker_is_asked_twice(check, tracker):
+    given = [tracker.udp_url, tracker.udp_url + "/announce", tracker.udp_url[len("udp://") :]]
+    records, _ = check(*given, "-", stdin="\n".join(given))
+    assert len(records) == 1
+    assert [event_of(record) for record in announces(tracker)].count("started") == 1
+
+
+def test_url_data_goes_along(check, tracker):
+    check(tracker.udp_url + "/path?key=1", "--no-scrape")
+    record = tracker.wait_for(lambda record: record.action == "announce")
+    assert b"/path?key=1" in record.fields.values() or "/path?key=1" in record.fields.values()
+
+
+# HTTP options.
+
+
+def test_user_agent_and_headers(check, tracker):
+    check(
+        tracker.http_url, "--health", tracker.health_url,
+        "--user-agent", "a checker/1.0", "--header", "X-Key: secret", "--header", "X-Two: 2",
+    )
+    asked = [record for record in tracker.requests if record.protocol in ("http", "health")]
+    assert len(asked) == 4
+    for record in asked:
+        headers = dict(record.fields["headers"])
+        assert headers["User-Agent"] == "a checker/1.0"
+        assert (headers["X-Key"], headers["X-Two"]) == ("secret", "2")
+
+
+def test_tls_is_verified(check, tmp_path):
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    with LoopbackTracker(tls=context) as tracker:
+        inputs = [tracker.http_url, "--health", tracker.health_url]
+        records, _ = check(*inputs)
+        assert [record["status"] for record in records] == ["error", "error"]
+        assert not tracker.requests
+        for options in (["--cacert", path], ["--insecure"]):
+            records, _ = check(*inputs, *options)
+            assert [record["status"] for record in records] == ["ok", "ok"]
+
+
+def test_a_proxy_of_another_kind_is_an_error_of_each_http_check(check, tracker):
+    inputs = [tracker.udp_url, tracker.http_url, "--health", tracker.health_url]
+    records, result = check(*inputs, env={"all_proxy": "socks5://127.0.0.1:1"})
+    assert result.code == 0
+    status = {record["kind"]: record["status"] for record in records}
+    assert status == {"udp": "ok", "http": "error", "health": "error"}
+    assert {record.protocol for record in tracker.requests} == {"udp"}
+
+
+def test_an_http_proxy_is_used_and_looks_the_names_up(check, tracker, fake):
+    env = fake({})
+    env["http_proxy"] = tracker.http_url
+    records, _ = check("http://tracker.example/announce", "--all-addresses", env=env)
+    assert [record["status"] for record in records] == ["ok"]
+    targets = [record.fields["target"] for record in tracker.requests]
+    assert all(target.startswith("http://tracker.example/") for target in targets)
+
+
+# Interruptions.
+
+
+def interrupt(process, number):
+    """Sends a signal; returns (stdout, stderr, the seconds until the process had ended)."""
+    process.send_signal(number)
+    began = time.monotonic()
+    stdout, stderr = process.communicate(timeout=30)
+    return stdout, stderr, time.monotonic() - began
+
+
+def start_and_wait(tracker, fake, *options):
+    """Starts a check of a live, and a silent tracker of each kind; returns it once it waits."""
+    tracker.udp_faults["127.0.0.2"] = "silent"
+    inputs = [
+        tracker.udp_url,
+        "udp://127.0.0.2:{}".format(tracker.udp_port),
+        "udp://hangs.example:1",
+        tracker.http_url + "/fault/silent/announce",
+        "http://hangs.example:1/announce",
+    ]
+    env = fake({"hangs.example": "hang"})
+    process = start(*inputs, "--timeout", "60", *options, env=env)
+    # Once the live one was left its result is in.
+    tracker.wait_for(lambda record: record.protocol == "udp" and record.action == "announce"
+                     and event_of(record) == "stopped", timeout=20)
+    tracker.wait_for(lambda record: record.protocol == "http", timeout=20)
+    return process, inputs
+
+
+@pytest.fixture
+def two_hosts():
+    with LoopbackTracker(hosts=("127.0.0.1", "127.0.0.2")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_reports_all_there_is(two_hosts, fake, number, code):
+    process, inputs = start_and_wait(two_hosts, fake)
+    stdout, stderr, seconds = interrupt(process, number)
+    assert (process.returncode, stderr) == (code, "")
+    assert seconds < 1
+    bodies = [(outcome, body) for entry in json.loads(stdout) for group in entry.values()
+              for outcome, body in group.items()]
+    assert [outcome for outcome, _ in bodies] == ["Ok", "Err", "Err", "Err", "Err"]
+    for _, body in bodies[1:]:
+        assert "interrupted" in body["results"][-1][1]["Err"]
+
+
+@pytest.mark.parametrize("name", ["ndjson", "table", "prometheus", "nagios", "urls"])
+def test_every_format_is_whole_when_interrupted(two_hosts, fake, name):
+    process, inputs = start_and_wait(two_hosts, fake, "--format", name)
+    stdout, stderr, seconds = interrupt(process, signal.SIGINT)
+    assert (process.returncode, stderr) == (130, "")
+    if name == "ndjson":
+        found = by_tracker([json.loads(line) for line in stdout.splitlines()])
+        assert set(found) == set(inputs)
+        assert ["interrupted" in found[given].get("message", "") for given in inputs] == [
+            False, True, True, True, True
+        ]
+    elif name == "table":
+        assert stdout.count("interrupted") == 4
+        assert stdout.endswith("1 up (0 partial), 4 down, 0 unsupported\n")
+    elif name == "prometheus":
+        assert stdout.count("\ntracker_up{") == 5
+    elif name == "nagios":
+        assert stdout.startswith("TRACKERS CRITICAL - 4 of 5 down: ")
+    else:
+        assert stdout == two_hosts.udp_url + "\n"
+
+
+def test_an_interrupted_run_leaves_the_old_file(two_hosts, fake, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    path = folder / "report"
+    path.write_text("the old report")
+    process, _ = start_and_wait(two_hosts, fake, "-o", path)
+    stdout, stderr, seconds = interrupt(process, signal.SIGINT)
+    assert process.returncode == 130
+    assert path.read_text() == "the old report"
+    assert os.listdir(str(folder)) == ["report"]
+
+
+def test_an_interrupted_run_leaves_no_ghost(two_hosts, fake):
+    process, _ = start_and_wait(two_hosts, fake)
+    interrupt(process, signal.SIGINT)
+    assert two_hosts.swarm(HASH) == (0, 0, 0)
+
+
+def test_a_thread_that_hangs_does_not_hold_the_exit(check, fake):
+    env = fake({"hangs.example": "hang"})
+    records, result = check("http://hangs.example:1/announce", "--timeout", "1", env=env)
+    assert records[0]["status"] == "timeout"
+    assert result.seconds < 1 + 1 + 0.5
