@@ -12,7 +12,24 @@ damage, and lenient where real trackers are sloppy: keys may be unsorted or repe
 work with one loop and a stack of their own, so that no depth can exhaust Python's.
 
 It reads from top to bottom: the error, decoding, encoding, the output as JSON, the command line.
+Regions between "carried region" lines stand word for word in the sibling scripts too.
 """
+# --- carried region: signals (home: udp_tracker_client.py) ---
+if __name__ == "__main__":
+    # Ctrl-C and SIGTERM end the script without a traceback, also while it still imports.
+    # _signal is what signal is made of, without the enums that take a while to build.
+    try:
+        import os
+        import _signal
+
+        _signal.signal(_signal.SIGINT, lambda number, frame: os._exit(130))
+        _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
+    except KeyboardInterrupt:
+        raise SystemExit(130)
+# --- end of carried region: signals ---
+
+import errno
+import os
 import sys
 
 VERSION = "0.1.0"
@@ -300,12 +317,83 @@ def to_json(value: "int | bytes | list | dict") -> "int | str | list | dict":
     return value
 
 
-def print_json(value, pretty: bool, stream) -> None:
-    """Prints value as ASCII JSON: indented by two spaces, or on one line without spaces."""
+# --- carried region: output (home: udp_tracker_client.py) ---
+class Failure(Exception):
+    """Why a request has no answer: `kind` is a word for programs, the text is for people."""
+
+    def __init__(self, kind, message):
+        super().__init__(message)
+        self.kind = kind
+
+
+def escape(text: str) -> str:
+    """Returns text with control characters, direction marks and the like written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def to_json_text(value, pretty: bool) -> str:
+    """Returns value as ASCII JSON: indented by two spaces, or on one line without spaces."""
     import json
 
-    layout = {"indent": 2} if pretty else {"separators": (",", ":")}
-    stream.write(json.dumps(value, **layout) + "\n")
+    if pretty:
+        text = json.dumps(value, indent=2)
+    else:
+        text = json.dumps(value, separators=(",", ":"))
+    # json leaves DEL as it is, the one control character within ASCII's upper end.
+    return text.replace("\x7f", "\\u007f")
+
+
+def write_stdout(text: str) -> None:
+    """Writes text to stdout at once; a reader that has gone away is not an error.
+
+    Raises Failure (output_failed) when it cannot be written, as on a full disk.
+    """
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        encoding = sys.stdout.encoding or "ascii"
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
+
+
+def write_stderr(text: str) -> None:
+    """Writes a line to stderr; there is no place left to complain when that fails."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+    except OSError:
+        pass
+
+
+def write_record(name: str, **fields) -> None:
+    """Writes {name: fields} to stderr as one line of compact JSON."""
+    write_stderr(to_json_text({name: fields}, pretty=False))
+
+
+def run(main) -> None:
+    """Runs main(arguments) as a command and ends the process with the exit code it returns."""
+    try:
+        code = main(sys.argv[1:])
+    except SystemExit as stop:
+        code = stop.code
+    except Failure as failure:
+        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+        code = 1
+    # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
+    # could not take would be tried again, with a traceback.
+    os._exit(code or 0)
+
+
+# --- end of carried region: output ---
 
 
 # --- command line ---
@@ -328,7 +416,7 @@ def parse_arguments(argv: list):
     import argparse
 
     def exit_with_usage_error(message):
-        sys.stderr.write("bencode.py: error: {} (see --help)\n".format(message))
+        write_stderr("bencode.py: error: {} (see --help)".format(escape(message)))
         raise SystemExit(2)
 
     parser = argparse.ArgumentParser(
@@ -339,6 +427,8 @@ def parse_arguments(argv: list):
         allow_abbrev=False,
     )
     parser.error = exit_with_usage_error
+    parser.print_help = lambda: write_stdout(parser.format_help())
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
     parser.add_argument("file", metavar="FILE", help="the file to show, or - for standard input")
     parser.add_argument(
         "--format",
@@ -346,7 +436,9 @@ def parse_arguments(argv: list):
         default="pretty",
         help="pretty (the default; json is the same): indented; compact: one line",
     )
-    parser.add_argument("--version", action="version", version="%(prog)s " + VERSION)
+    if "--version" in argv:
+        write_stdout("bencode.py {}\n".format(VERSION))
+        raise SystemExit(0)
     return parser.parse_args(argv)
 
 
@@ -365,15 +457,15 @@ def main(argv: list) -> int:
     try:
         value = decode(read_file(arguments.file))
     except OSError as error:
-        failure = {"kind": "unreadable_file", "source": arguments.file, "message": error.strerror}
+        kind, message = "unreadable_file", error.strerror
     except BencodeError as error:
-        failure = {"kind": "invalid_bencode", "source": arguments.file, "message": str(error)}
+        kind, message = "invalid_bencode", str(error)
     else:
-        print_json(to_json(value), arguments.format != "compact", sys.stdout)
+        write_stdout(to_json_text(to_json(value), pretty=arguments.format != "compact") + "\n")
         return 0
-    print_json({"error": failure}, False, sys.stderr)
+    write_record("error", kind=kind, source=arguments.file, message=message)
     return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main)

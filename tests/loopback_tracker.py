@@ -55,6 +55,12 @@ import zlib
 from collections import defaultdict, deque, namedtuple
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+try:
+    import resource
+except ImportError:
+    # Windows has no such limits.
+    resource = None
+
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import bencode
 
@@ -1662,9 +1668,9 @@ def report_exception(loop, context):
 
 
 def raise_open_files_limit():
-    import resource
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if resource:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 # The command

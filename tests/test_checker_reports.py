@@ -836,5 +836,5 @@ def test_verbose_is_on_stderr_alone(check, tracker):
     assert len(result.json) == 2
     assert host_port(tracker.udp_url) in result.stderr
     assert host_port(tracker.http_url) in result.stderr
-    assert "GET /announce?" in result.stderr
+    assert "/announce?" in result.stderr
     assert "Traceback" not in result.stderr

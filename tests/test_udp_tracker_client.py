@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -30,6 +29,26 @@ OPTIONS = (
 ).split()
 
 
+PYTHON = [sys.executable, "-W", "error"]
+CLIENT = PYTHON + [os.path.join(ROOT, SCRIPT)]
+
+
+def environment(**variables):
+    return dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1", **variables)
+
+
+def run_command(command, **settings):
+    """Runs a command (a list) and returns its CompletedProcess, with what it wrote as text."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    settings.setdefault("env", environment())
+    return subprocess.run(command, **dict(pipes, **settings))
+
+
+def run_redirected(redirection, *arguments):
+    """Runs the client with a redirection of the shell."""
+    return run_command(["sh", "-c", 'exec "$0" "$@" ' + redirection] + CLIENT + list(arguments))
+
+
 @pytest.fixture
 def udp(run_script):
     """A function that runs the client and returns its Result."""
@@ -45,12 +64,13 @@ def start():
     """A function that starts the client and returns the Popen; what still runs is killed."""
     processes = []
 
-    def run(*arguments, env=None, **settings):
+    def run(*arguments, stdout=subprocess.PIPE, **variables):
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", os.path.join(ROOT, SCRIPT)]
-            + [str(argument) for argument in arguments],
-            env=dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1", **(env or {})),
-            **dict(dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True), **settings)
+            CLIENT + list(arguments),
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env=environment(**variables),
         )
         processes.append(process)
         return process
@@ -123,6 +143,11 @@ def record_of(result):
 
 def requests_of(tracker, action):
     return [record.fields for record in tracker.requests if record.action == action]
+
+
+def filled_in(arguments, tracker):
+    """Returns the arguments with the tracker's URL in place of TRACKER."""
+    return [tracker.udp_url if word == "TRACKER" else word for word in arguments]
 
 
 def check_that_nothing_arrived(tracker):
@@ -372,11 +397,13 @@ def test_formats(udp, tracker, command):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["announce", "URL", HASH], ["scrape", "URL", HASH], ["scrape", "URL"] + many_hashes(75),
+    ["announce", "TRACKER", HASH],
+    ["scrape", "TRACKER", HASH],
+    ["scrape", "TRACKER"] + many_hashes(75),
 ], ids=["announce", "scrape", "scrape of 75"])
 def test_an_error_reply(udp, tracker, arguments):
     tracker.udp_fault = "error-reply"
-    result = udp(*[tracker.udp_url if word == "URL" else word for word in arguments])
+    result = udp(*filled_in(arguments, tracker))
     assert (result.code, result.stderr) == (1, "")
     fields = requests_of(tracker, arguments[0])[0]
     expected = {
@@ -591,6 +618,16 @@ def test_an_international_name(udp, names, tracker):
     assert udp("announce", url, HASH, env=env).code == 0
 
 
+def test_an_ipv4_address_in_ipv6_notation_is_ipv4(udp, tracker):
+    address = "[::ffff:127.0.0.1]:{}".format(tracker.udp_port)
+    assert list(udp("announce", address, HASH).json) == ["AnnounceIpv4"]
+
+
+def test_a_scope_that_does_not_exist(udp):
+    error = record_of(udp("announce", "udp://[fe80::1%25nowhere]:6969", HASH))
+    assert error["kind"] == "resolve_failed"
+
+
 @pytest.mark.parametrize("command", ["announce", "scrape"])
 def test_a_name_lookup_that_hangs(udp, names, command):
     result = udp(command, "udp://slow:6969", HASH, "--timeout", "0.4", env=names(slow="hangs"))
@@ -624,9 +661,10 @@ def test_the_name_lookup_counts_for_the_time_out(udp, tracker, tmp_path):
 
 @pytest.fixture
 def two_addresses(monkeypatch, capfd):
-    """A tracker at 127.0.0.1 and 127.0.0.2, and a function that asks it in this process.
+    """A tracker at 127.0.0.1 and 127.0.0.2, which a name has; nobody listens at 127.0.0.3.
 
-    ask("announce", …) returns (exit code, stdout, stderr); the name is `tracker`.
+    Its ask("announce", option, …) runs the client, here, and returns (exit code, stdout, stderr);
+    its addresses are those that the name has.
     """
     with LoopbackTracker(hosts=["127.0.0.1", "127.0.0.2"]) as tracker:
 
@@ -638,7 +676,6 @@ def two_addresses(monkeypatch, capfd):
             ]
 
         def ask(command, *options):
-            # What stdout has is what capfd has, so that the client may write as it likes.
             url = "udp://tracker:{}".format(tracker.udp_port)
             code = udp_tracker_client.main([command, url, HASH] + list(options))
             return (code,) + tuple(capfd.readouterr())
@@ -668,6 +705,14 @@ def test_a_name_with_one_bad_and_one_good_address(two_addresses, command, fault)
     # The bad one of a name that is asked the other way round is as little in the way.
     two_addresses.addresses.reverse()
     assert two_addresses.ask(command)[0] == 0
+
+
+def test_an_address_given_twice_is_asked_once(two_addresses):
+    two_addresses.addresses[1] = "127.0.0.1"
+    two_addresses.udp_faults["127.0.0.1"] = "silent"
+    code, _, stderr = two_addresses.ask("announce", "--timeout", "0.3")
+    assert code == 1
+    assert len({record.address for record in two_addresses.requests}) == 1
 
 
 def test_an_address_that_cannot_be_reached_before_a_good_one(two_addresses):
@@ -731,7 +776,7 @@ IN_ANY_ORDER = [
 
 @pytest.mark.parametrize("arguments", IN_ANY_ORDER, ids=range(len(IN_ANY_ORDER)))
 def test_arguments_in_any_order(udp, tracker, arguments):
-    result = udp(*[tracker.udp_url if word == "TRACKER" else word for word in arguments])
+    result = udp(*filled_in(arguments, tracker))
     assert (result.code, list(result.json)) == (0, ["AnnounceIpv4"])
     assert "connect" in result.stderr
     fields, = requests_of(tracker, "announce")
@@ -771,20 +816,17 @@ def test_every_python_takes_the_same_arguments(python):
         [word.replace("TRACKER", "127.0.0.1:1") for word in arguments]
         for arguments in IN_ANY_ORDER + wrong
     ]
-    process = subprocess.run(
+    process = run_command(
         [python, "-W", "error", "-c", PARSE_ALL],
         input=json.dumps(lists),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
         cwd=ROOT,
-        env=dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1", PYTHONIOENCODING="utf-8"),
+        env=environment(PYTHONIOENCODING="utf-8"),
     )
     outcomes = [json.loads(line) for line in process.stdout.splitlines()]
     taken = ["-4", "-1", str(b"-TR4040-abcdefghijkl"), "True"]
     assert outcomes[: len(IN_ANY_ORDER)] == [taken] * len(IN_ANY_ORDER)
-    refused = dict(zip(map(name_of, wrong), outcomes[len(IN_ANY_ORDER) :]))
-    assert {name: outcome for name, outcome in refused.items() if outcome != 2} == {}
+    refused = zip(map(name_of, wrong), outcomes[len(IN_ANY_ORDER) :])
+    assert [(name, outcome) for name, outcome in refused if outcome != 2] == []
     assert len(process.stderr.splitlines()) == len(wrong)
 
 
@@ -915,7 +957,7 @@ def name_of(arguments):
     "arguments, wrong, expected", WRONG, ids=[name_of(arguments) for arguments, _, _ in WRONG]
 )
 def test_wrong_usage(udp, tracker, arguments, wrong, expected):
-    result = udp(*[tracker.udp_url if word == "TRACKER" else word for word in arguments])
+    result = udp(*filled_in(arguments, tracker))
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr.startswith(SCRIPT + ": error: ")
     assert result.stderr.endswith("\n")
@@ -950,14 +992,13 @@ HOSTILE = "\x1b[31mred\r\n\x7f\x9b\u202e\u200f"
 def test_control_characters_in_arguments_come_out_escaped(udp, tracker, arguments):
     # The last one is a byte that is no UTF-8.
     arguments = [word.replace(HOSTILE, HOSTILE + "\udcff") for word in arguments]
-    result = udp(*[tracker.udp_url if word == "TRACKER" else word for word in arguments])
+    result = udp(*filled_in(arguments, tracker))
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr.startswith(SCRIPT + ": error: ")
     message, end = result.stderr.split("\n")
     assert end == ""
     assert message.isprintable()
-    if len(arguments[-1]) > len("-" + HOSTILE + "\udcff") or HOSTILE in arguments[-1]:
-        assert "\\x1b" in message
+    assert "\\x1b" in message or "control characters" in message
     check_that_nothing_arrived(tracker)
 
 
@@ -1044,27 +1085,17 @@ def test_alone_in_an_empty_folder(run_script, python, tracker, tmp_path):
 
 def test_as_an_executable(tracker, tmp_path):
     shutil.copy(os.path.join(ROOT, SCRIPT), str(tmp_path))
-    assert os.access(os.path.join(ROOT, SCRIPT), os.X_OK)
-    output = subprocess.check_output(
-        ["./" + SCRIPT, "announce", tracker.udp_url, HASH],
-        cwd=str(tmp_path),
-        env=dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1"),
-    )
-    assert list(json.loads(output.decode())) == ["AnnounceIpv4"]
+    process = run_command(["./" + SCRIPT, "announce", tracker.udp_url, HASH], cwd=str(tmp_path))
+    assert (process.returncode, process.stderr) == (0, "")
+    assert list(json.loads(process.stdout)) == ["AnnounceIpv4"]
 
 
 def test_from_standard_input(tracker, tmp_path):
+    command = PYTHON + ["-", "announce", tracker.udp_url, HASH, "--key", "-4"]
     with open(os.path.join(ROOT, SCRIPT)) as script:
-        process = subprocess.run(
-            [sys.executable, "-W", "error", "-", "announce", tracker.udp_url, HASH, "--key", "-4"],
-            stdin=script,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=str(tmp_path),
-            env=clean_environment(),
-        )
-    assert (process.returncode, process.stderr) == (0, b"")
-    assert list(json.loads(process.stdout.decode())) == ["AnnounceIpv4"]
+        process = run_command(command, stdin=script, cwd=str(tmp_path))
+    assert (process.returncode, process.stderr) == (0, "")
+    assert list(json.loads(process.stdout)) == ["AnnounceIpv4"]
     fields, = requests_of(tracker, "announce")
     assert fields["key"] == -4
 
@@ -1097,15 +1128,10 @@ def test_a_closed_pipe_ends_quietly(start, tracker, broken_pipe, fault, code):
 
 def test_head_takes_the_first_line(tracker):
     tracker.udp_fault = "huge-datagram"
-    command = 'set -o pipefail; "$0" "$@" | head -1; echo "${PIPESTATUS[0]}"'
-    process = subprocess.run(
-        ["bash", "-c", command, sys.executable, os.path.join(ROOT, SCRIPT)]
-        + ["announce", tracker.udp_url, HASH],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1"),
-    )
-    assert (process.stdout, process.stderr) == (b"{\n0\n", b"")
+    pipeline = '"$0" "$@" | head -1; echo "${PIPESTATUS[0]}"'
+    command = ["bash", "-c", pipeline] + CLIENT + ["announce", tracker.udp_url, HASH]
+    process = run_command(command)
+    assert (process.stdout, process.stderr) == ("{\n0\n", "")
 
 
 @pytest.mark.parametrize("arguments", [
@@ -1113,16 +1139,7 @@ def test_head_takes_the_first_line(tracker):
 ], ids=["announce", "scrape", "help", "version"])
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
 def test_output_that_cannot_be_written(tracker, arguments, redirection):
-    arguments = [tracker.udp_url if word == "TRACKER" else word for word in arguments]
-    process = subprocess.run(
-        ["sh", "-c", 'exec "$0" "$@" ' + redirection, sys.executable, "-W", "error"]
-        + [os.path.join(ROOT, SCRIPT)]
-        + arguments,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1"),
-        encoding="utf-8",
-    )
+    process = run_redirected(redirection, *filled_in(arguments, tracker))
     assert (process.returncode, process.stdout) == (1, "")
     line, = process.stderr.splitlines()
     error = json.loads(line)["error"]
@@ -1133,16 +1150,9 @@ def test_output_that_cannot_be_written(tracker, arguments, redirection):
 @pytest.mark.parametrize("fault, code", [(None, 0), ("wrong-action", 1), ("scrape-short", 0)])
 def test_a_closed_stderr(tracker, fault, code):
     tracker.udp_fault = fault
-    process = subprocess.run(
-        ["sh", "-c", 'exec "$0" "$@" 2>&-', sys.executable, os.path.join(ROOT, SCRIPT)]
-        + ["scrape", tracker.udp_url, HASH, "-v"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1"),
-        encoding="utf-8",
-    )
+    process = run_redirected("2>&-", "scrape", tracker.udp_url, HASH, "-v")
     assert (process.returncode, process.stderr) == (code, "")
-    assert process.stdout.startswith("{" if code == 0 else "")
+    assert process.stdout[:1] == ("{" if code == 0 else "")
 
 
 # Interruptions
@@ -1174,9 +1184,7 @@ def test_a_signal_while_waiting(start, tracker, fault, action, number, code):
 
 @pytest.mark.parametrize("number, code", SIGNALS)
 def test_a_signal_while_a_name_is_looked_up(start, names, number, code):
-    process = start(
-        "announce", "udp://slow:6969", HASH, "--timeout", "60", env=names(slow="hangs")
-    )
+    process = start("announce", "udp://slow:6969", HASH, "--timeout", "60", **names(slow="hangs"))
     assert process.stderr.readline() == "looking up\n"
     check_interruption(process, number, code)
 
@@ -1190,6 +1198,6 @@ def test_a_signal_while_the_script_still_imports(start, tmp_path, number, code):
         "sys.stderr.flush()\n"
         "threading.Event().wait()\n"
     )
-    process = start("--version", env={"PYTHONPATH": str(tmp_path)})
+    process = start("--version", PYTHONPATH=str(tmp_path))
     assert process.stderr.readline() == "importing\n"
     check_interruption(process, number, code)
