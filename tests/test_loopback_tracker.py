@@ -1,0 +1,596 @@
+# SPDX-License-Identifier: LGPL-3.0-only
+"""The loopback tracker itself, asked through plain sockets and urllib, not by our own clients."""
+import json
+import os
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from urllib.parse import quote
+
+import bencode
+import pytest
+import trustme
+from loopback_tracker import HTTP_FAULTS, UDP_FAULTS, LoopbackTracker, join_address
+
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "loopback_tracker.py")
+HASH = bytes(range(100, 120))
+OTHER_HASH = bytes(range(200, 220))
+PEER_ID = b"-LT0001-abcdefghijkl"
+OTHER_PEER_ID = b"-LT0001-mnopqrstuvwx"
+FINE_FAULTS = [name for name, description in HTTP_FAULTS.items() if description.startswith("fine")]
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here: give lo the address ::1")
+
+
+class UdpClient:
+    """A connected UDP socket, so that only replies from the address asked arrive."""
+
+    def __init__(self, tracker, host="127.0.0.1"):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
+        self.socket.settimeout(5)
+        self.socket.connect((host, tracker.udp_port))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def exchange(self, datagram):
+        self.socket.send(datagram)
+        return self.socket.recv(65536)
+
+    def is_silent(self, seconds=0.2):
+        """Whether nothing arrives for so many seconds."""
+        self.socket.settimeout(seconds)
+        try:
+            self.socket.recv(65536)
+        except socket.timeout:
+            return True
+        finally:
+            self.socket.settimeout(5)
+        return False
+
+    def connect(self):
+        reply = self.exchange(connect_request())
+        assert reply[:8] == struct.pack(">ii", 0, 7) and len(reply) == 16
+        return reply[8:]
+
+    def announce(self, connection_id=None, **fields):
+        """Return (interval, leechers, seeders, compact peers)."""
+        connection_id = connection_id or self.connect()
+        reply = self.exchange(announce_request(connection_id, **fields))
+        assert reply[:8] == struct.pack(">ii", 1, 8), reply
+        return struct.unpack(">3i", reply[8:20]) + (reply[20:],)
+
+    def scrape(self, *info_hashes):
+        """Return the numbers of all entries: seeders, completed, leechers, and so on."""
+        reply = self.exchange(scrape_request(self.connect(), *info_hashes))
+        assert reply[:8] == struct.pack(">ii", 2, 9), reply
+        return struct.unpack(">{}i".format(3 * len(info_hashes)), reply[8:])
+
+
+def connect_request(transaction_id=7):
+    return struct.pack(">qii", 0x41727101980, 0, transaction_id)
+
+
+def announce_request(
+    connection_id,
+    transaction_id=8,
+    info_hash=HASH,
+    peer_id=PEER_ID,
+    left=0,
+    event=2,
+    num_want=-1,
+    port=6881,
+    options=b"",
+):
+    return (
+        connection_id
+        + struct.pack(">ii", 1, transaction_id)
+        + info_hash
+        + peer_id
+        + struct.pack(">qqqi", 10, left, 20, event)
+        + struct.pack(">4siiH", bytes([1, 2, 3, 4]), -5, num_want, port)
+        + options
+    )
+
+
+def scrape_request(connection_id, *info_hashes):
+    return connection_id + struct.pack(">ii", 2, 9) + b"".join(info_hashes)
+
+
+def fetch(url, **kwargs):
+    """Return a urllib response; for an error status that is an HTTPError."""
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(**kwargs)
+    )
+    try:
+        return opener.open(url, timeout=5)
+    except urllib.error.HTTPError as error:
+        return error
+
+
+def fetch_answer(url, **kwargs):
+    with fetch(url, **kwargs) as response:
+        return bencode.decode(response.read().rstrip(b"\r\n"))
+
+
+def query(path="/announce", **changed):
+    """Return path and query of an announce with these parameters changed, None to leave one out."""
+    parameters = {"info_hash": HASH, "peer_id": PEER_ID, "port": "6881", "left": "0"}
+    parameters.update(changed)
+    pairs = [(name, value) for name, value in parameters.items() if value is not None]
+    return path + "?" + "&".join("{}={}".format(name, quote(value)) for name, value in pairs)
+
+
+def scrape_query(*info_hashes, path="/scrape"):
+    return path + "?" + "&".join("info_hash=" + quote(info_hash) for info_hash in info_hashes)
+
+
+def compact(host, port):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.inet_pton(family, host) + struct.pack(">H", port)
+
+
+def counts(seeders, completed, leechers):
+    return {b"complete": seeders, b"downloaded": completed, b"incomplete": leechers}
+
+
+def open_request(port, path):
+    """Return a socket that has sent a request and waits for the response."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=5)
+    request = "GET {} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\n".format(path, port)
+    connection.sendall(request.encode())
+    return connection
+
+
+def wait_until(condition, seconds=5):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# Swarms over UDP
+
+
+def test_an_announce_over_udp_changes_what_scrape_says(tracker):
+    with UdpClient(tracker) as client:
+        assert client.scrape(HASH) == (0, 0, 0)
+        assert client.announce(left=5, event=2) == (120, 1, 0, b"")
+        assert client.scrape(HASH, OTHER_HASH) == (0, 0, 1, 0, 0, 0)
+        assert client.announce(left=0, event=1) == (120, 0, 1, b"")
+        assert client.scrape(OTHER_HASH, HASH) == (0, 0, 0, 1, 1, 0)
+
+
+def test_a_peer_that_says_completed_again_is_counted_once(tracker):
+    with UdpClient(tracker) as client:
+        client.announce(event=1)
+        client.announce(event=1)
+        assert client.scrape(HASH) == (1, 1, 0)
+
+
+def test_a_stopped_peer_leaves_the_swarm(tracker):
+    with UdpClient(tracker) as client:
+        client.announce()
+        client.announce(peer_id=OTHER_PEER_ID, left=1)
+        assert client.announce(event=3) == (120, 1, 0, b"")
+        assert client.scrape(HASH) == (0, 0, 1)
+
+
+def test_udp_gives_the_other_peers(tracker):
+    tracker.add_peer(HASH, "198.51.100.7", 1000)
+    tracker.add_peer(HASH, "2001:db8::7", 1001)
+    with UdpClient(tracker) as client:
+        client.announce(peer_id=OTHER_PEER_ID, port=1002)
+        peers = compact("198.51.100.7", 1000) + compact("127.0.0.1", 1002)
+        assert client.announce() == (120, 0, 4, peers)
+
+
+@pytest.mark.parametrize("wanted, given", [(-1, 50), (0, 0), (1, 1), (70, 60)])
+def test_udp_gives_as_many_peers_as_wanted(tracker, wanted, given):
+    for number in range(60):
+        tracker.add_peer(HASH, "198.51.100.7", 1000 + number, left=1)
+    with UdpClient(tracker) as client:
+        _, leechers, _, peers = client.announce(num_want=wanted)
+    assert (leechers, len(peers)) == (60, 6 * given)
+
+
+def test_the_interval_can_be_set():
+    with LoopbackTracker(interval=1800) as tracker, UdpClient(tracker) as client:
+        assert client.announce()[0] == 1800
+        assert fetch_answer(tracker.http_url + query())[b"min interval"] == 1800
+
+
+# The UDP protocol
+
+
+def test_a_wrong_connection_id_is_an_error(tracker):
+    with UdpClient(tracker) as client, UdpClient(tracker) as other:
+        connection_id = client.connect()
+        assert connection_id != other.connect()
+        reply = other.exchange(announce_request(connection_id))
+        assert reply == struct.pack(">ii", 3, 8) + b"Connection ID mismatch"
+        reply = other.exchange(scrape_request(bytes(8), HASH))
+        assert reply == struct.pack(">ii", 3, 9) + b"Connection ID mismatch"
+        # A connect that was sent twice leaves the first id good.
+        client.connect()
+        client.announce(connection_id)
+    assert tracker.swarm(HASH) == (1, 0, 0)
+
+
+def test_what_is_no_request_is_an_error_or_ignored(tracker):
+    with UdpClient(tracker) as client:
+        assert client.exchange(struct.pack(">qii", 1, 1, 5)) == (
+            struct.pack(">ii", 3, 5) + b"malformed request"
+        )
+        client.socket.send(b"123456789")
+        assert tracker.wait_for(lambda record: record.fields["datagram"] == b"123456789")
+        assert client.is_silent()
+
+
+def test_a_udp_request_is_recorded(tracker):
+    options = b"\x01\x02\x05/anno\x02\x04unce\x09\x02??\x02\x04?a=b\x00\x02\x01x"
+    with UdpClient(tracker) as client:
+        connection_id = client.connect()
+        client.announce(connection_id, left=30, options=options)
+        client.scrape(HASH, OTHER_HASH)
+        address = client.socket.getsockname()
+    assert [record.action for record in tracker.requests] == [
+        "connect", "announce", "connect", "scrape",
+    ]
+    announce = tracker.requests[1]
+    assert announce.protocol == "udp"
+    assert announce.address == address
+    assert announce.fields.pop("datagram").endswith(options)
+    assert announce.fields == {
+        "connection_id": struct.unpack(">q", connection_id)[0],
+        "transaction_id": 8,
+        "info_hash": HASH,
+        "info_hashes": [HASH],
+        "peer_id": PEER_ID,
+        "downloaded": 10,
+        "left": 30,
+        "uploaded": 20,
+        "event": "started",
+        "ip_address": "1.2.3.4",
+        "key": -5,
+        "num_want": -1,
+        "port": 6881,
+        "url_data": b"/announce?a=b",
+        "local_address": "127.0.0.1",
+    }
+    assert tracker.requests[3].fields["info_hashes"] == [HASH, OTHER_HASH]
+
+
+def test_a_wildcard_tracker_answers_from_the_address_asked():
+    with LoopbackTracker(hosts=["0.0.0.0"]) as tracker:
+        for host in ("127.0.0.77", "127.0.0.78", "127.0.0.1"):
+            with UdpClient(tracker, host) as client:
+                client.announce()
+            assert tracker.requests[-1].fields["local_address"] == host
+        assert tracker.udp_url == "udp://127.0.0.1:{}".format(tracker.udp_port)
+
+
+@needs_ipv6
+def test_an_ipv6_wildcard_tracker_answers():
+    with LoopbackTracker(hosts=["0.0.0.0", "::"]) as tracker:
+        with UdpClient(tracker, "::1") as client:
+            client.announce()
+        assert tracker.requests[-1].fields["local_address"] == "::1"
+        with UdpClient(tracker, "127.0.0.9") as client:
+            client.announce()
+
+
+def test_a_wildcard_tracker_has_faults_for_single_addresses():
+    with LoopbackTracker(hosts=["0.0.0.0"]) as tracker:
+        tracker.udp_faults["127.0.0.2"] = "error-on-connect"
+        with UdpClient(tracker, "127.0.0.2") as client:
+            assert client.exchange(connect_request())[:4] == struct.pack(">i", 3)
+        with UdpClient(tracker, "127.0.0.3") as client:
+            client.announce()
+
+
+# HTTP
+
+
+def test_udp_and_http_share_swarms(tracker):
+    with UdpClient(tracker) as client:
+        client.announce(port=1000, left=1)
+        answer = fetch_answer(
+            tracker.http_url + query(peer_id=OTHER_PEER_ID, event="completed", port="1001")
+        )
+        assert answer == {
+            b"complete": 1,
+            b"incomplete": 1,
+            b"interval": 120,
+            b"min interval": 120,
+            b"peers": [{b"ip": b"127.0.0.1", b"peer id": PEER_ID, b"port": 1000}],
+        }
+        assert client.scrape(HASH) == (1, 1, 1)
+        assert client.announce(left=1)[3] == compact("127.0.0.1", 1001)
+    assert fetch_answer(tracker.http_url + scrape_query(HASH, OTHER_HASH)) == {
+        b"files": {HASH: counts(1, 1, 1), OTHER_HASH: counts(0, 0, 0)}
+    }
+
+
+def test_an_http_peer_that_stopped_leaves(tracker):
+    fetch_answer(tracker.http_url + query())
+    answer = fetch_answer(tracker.http_url + query(event="stopped"))
+    assert (answer[b"complete"], answer[b"peers"]) == (0, [])
+    assert tracker.swarm(HASH) == (0, 0, 0)
+
+
+def test_http_gives_peers_of_both_families(tracker):
+    tracker.add_peer(HASH, "198.51.100.7", 1000, peer_id=OTHER_PEER_ID)
+    tracker.add_peer(HASH, "2001:db8::7", 1001, left=1)
+    answer = fetch_answer(tracker.http_url + query(compact="1"))
+    assert answer[b"peers"] == compact("198.51.100.7", 1000)
+    assert answer[b"peers6"] == compact("2001:db8::7", 1001)
+    assert (answer[b"complete"], answer[b"incomplete"]) == (2, 1)
+    answer = fetch_answer(tracker.http_url + query(compact="0"))
+    assert [peer[b"ip"] for peer in answer[b"peers"]] == [b"198.51.100.7", b"2001:db8::7"]
+    assert answer[b"peers"][0][b"peer id"] == OTHER_PEER_ID
+    assert b"peers6" not in answer
+
+
+@pytest.mark.parametrize("wanted, given", [(None, 50), ("0", 0), ("2", 2)])
+def test_http_gives_as_many_peers_as_wanted(tracker, wanted, given):
+    for number in range(60):
+        tracker.add_peer(HASH, "198.51.100.7", 1000 + number)
+    assert len(fetch_answer(tracker.http_url + query(numwant=wanted))[b"peers"]) == given
+
+
+@needs_ipv6
+def test_ipv6_and_ipv4_peers_meet():
+    with LoopbackTracker(hosts=["127.0.0.1", "::1"]) as tracker:
+        with UdpClient(tracker, "::1") as client:
+            client.announce(port=1000)
+            assert client.announce(peer_id=OTHER_PEER_ID) == (120, 0, 2, compact("::1", 1000))
+        with UdpClient(tracker) as client:
+            assert client.announce(peer_id=bytes(20)) == (120, 0, 3, b"")
+        url = "http://" + join_address("::1", tracker.http_port)
+        answer = fetch_answer(url + query(compact="1", peer_id=bytes(20)))
+        assert answer[b"peers6"] == compact("::1", 1000) + compact("::1", 6881)
+        # The peer that was there over IPv4 is there over IPv6 too, but is not its own peer.
+        assert (answer[b"complete"], answer[b"peers"]) == (4, b"")
+
+
+def test_a_full_scrape_has_all_swarms(tracker):
+    tracker.add_peer(HASH, "198.51.100.7", 1000)
+    tracker.add_peer(OTHER_HASH, "198.51.100.7", 1000, left=1)
+    assert fetch_answer(tracker.http_url + "/scrape") == {
+        b"files": {HASH: counts(1, 0, 0), OTHER_HASH: counts(0, 0, 1)}
+    }
+
+
+@pytest.mark.parametrize(
+    "path, action",
+    [
+        ("/announce", "announce"),
+        ("/announce/KEY", "announce"),
+        ("/KEY/announce.php", "announce"),
+        ("/scrape", "scrape"),
+        ("/scrape/KEY", "scrape"),
+        ("/KEY/scrape.php", "scrape"),
+        ("/announce/a/b", "other"),
+        ("/", "other"),
+    ],
+)
+def test_paths(tracker, path, action):
+    with fetch(tracker.http_url + query(path)) as response:
+        assert response.getcode() == (404 if action == "other" else 200)
+    assert tracker.requests[0].action == action
+
+
+@pytest.mark.parametrize(
+    "changed, reason",
+    [
+        ({"info_hash": None}, b"info_hash is not 20 bytes"),
+        ({"info_hash": b"short"}, b"info_hash is not 20 bytes"),
+        ({"peer_id": None}, b"peer_id is not 20 bytes"),
+        ({"port": None}, b"port is not a number"),
+        ({"port": "70000"}, b"port is out of range"),
+        ({"left": "much"}, b"left is not a number"),
+    ],
+)
+def test_a_bad_announce_is_a_failure(tracker, changed, reason):
+    answer = fetch_answer(tracker.http_url + query(**changed))
+    assert answer == {b"failure reason": reason}
+    assert tracker.swarm(HASH) == (0, 0, 0)
+
+
+def test_an_http_request_is_recorded(tracker):
+    path = query("/KEY/announce", event="started")
+    request = urllib.request.Request(tracker.http_url + path, headers={"X-Name": "value"})
+    fetch(request).close()
+    record = tracker.wait_for(lambda record: record.action == "announce")
+    fields = record.fields
+    assert record.protocol == "http"
+    assert record.address[0] == "127.0.0.1"
+    assert fields["method"] == "GET"
+    assert fields["request_line"] == "GET {} HTTP/1.1".format(path)
+    assert fields["path"] == "/KEY/announce"
+    assert fields["query"] == path.partition("?")[2]
+    assert fields["parameters"]["info_hash"] == HASH
+    assert fields["parameters"]["event"] == b"started"
+    assert fields["info_hashes"] == [HASH]
+    assert ("X-Name", "value") in [(name.title(), value) for name, value in fields["headers"]]
+    assert fields["local_address"] == "127.0.0.1"
+
+
+def test_a_request_sent_as_to_a_proxy_is_answered(tracker):
+    with open_request(tracker.http_port, "http://tracker.example" + query()) as connection:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert tracker.requests[0].fields["target"].startswith("http://tracker.example/announce?")
+
+
+def test_a_private_tracker_wants_its_passkey():
+    with LoopbackTracker(expected_query="passkey=secret") as tracker:
+        answer = fetch_answer(tracker.http_url + query())
+        assert answer == {b"failure reason": b"the query is not as expected: passkey"}
+        assert b"peers" in fetch_answer(tracker.http_url + query(passkey="secret"))
+
+
+def test_the_health_check(tracker):
+    with fetch(tracker.health_url) as response:
+        assert response.getcode() == 200
+        assert json.loads(response.read().decode()) == {"status": "Ok"}
+    with fetch(tracker.health_url + "/other") as response:
+        assert response.getcode() == 404
+    assert [record.protocol for record in tracker.requests] == ["health", "health"]
+    assert len({tracker.http_port, tracker.health_port}) == 2
+
+
+def test_https():
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    with LoopbackTracker(tls=server) as tracker:
+        assert tracker.http_url == "https://localhost:{}".format(tracker.http_port)
+        assert b"peers" in fetch_answer(tracker.http_url + query(), context=client)
+        with fetch(tracker.health_url, context=client) as response:
+            assert response.getcode() == 200
+
+
+# What arrived
+
+
+def test_wait_for_waits(tracker):
+    found = []
+    waiting = threading.Thread(
+        target=lambda: found.append(tracker.wait_for(lambda record: record.action == "scrape"))
+    )
+    waiting.start()
+    fetch(tracker.health_url).close()
+    assert found == []
+    fetch(tracker.http_url + "/scrape").close()
+    waiting.join()
+    assert found[0].protocol == "http"
+
+
+def test_wait_for_says_what_arrived_instead(tracker):
+    fetch(tracker.http_url + "/scrape").close()
+    with pytest.raises(AssertionError, match="GET /scrape HTTP/1.1"):
+        tracker.wait_for(lambda record: record.protocol == "udp", timeout=0.05)
+
+
+def test_open_connections_are_counted(tracker):
+    connections = [open_request(tracker.http_port, "/fault/silent/announce") for _ in range(3)]
+    wait_until(lambda: tracker.open_connections == 3)
+    for connection in connections:
+        connection.close()
+    wait_until(lambda: tracker.open_connections == 0)
+    assert tracker.most_connections == 3
+
+
+# Life
+
+
+@needs_ipv6
+def test_all_hosts_have_the_same_ports():
+    with LoopbackTracker(hosts=["127.0.0.1", "127.0.0.2", "::1"]) as tracker:
+        for host in tracker.hosts:
+            with UdpClient(tracker, host) as client:
+                client.connect()
+            for port in (tracker.http_port, tracker.health_port):
+                socket.create_connection((host, port), timeout=5).close()
+
+
+def test_a_tracker_can_come_back_on_its_ports(tracker):
+    ports = tracker.udp_port, tracker.http_port, tracker.health_port
+    fetch_answer(tracker.http_url + query())
+    tracker.stop()
+    with pytest.raises(urllib.error.URLError):
+        fetch(tracker.http_url + query())
+    tracker.start()
+    assert (tracker.udp_port, tracker.http_port, tracker.health_port) == ports
+    assert fetch_answer(tracker.http_url + query())[b"complete"] == 1
+
+
+def test_a_port_in_use_is_an_oserror(tracker):
+    with pytest.raises(OSError):
+        LoopbackTracker(ports=(tracker.udp_port, 0, 0)).start()
+
+
+ALL_AT_ONCE = """
+import gc, socket, ssl, sys, time
+sys.path.insert(0, {tests!r})
+from loopback_tracker import HTTP_FAULTS, LoopbackTracker
+with LoopbackTracker() as tracker:
+    connections = []
+    for name in HTTP_FAULTS:
+        for path in ('announce', 'scrape'):
+            connection = socket.create_connection(('127.0.0.1', tracker.http_port))
+            connection.sendall('GET /fault/{{}}/{{}} HTTP/1.1\\r\\n\\r\\n'.format(name, path).encode())
+            connections.append(connection)
+    connections.append(socket.create_connection(('127.0.0.1', tracker.http_port)))
+    tracker.wait_for(lambda record: path == 'scrape' and name in record.fields['path'])
+    started = time.monotonic()
+seconds = time.monotonic() - started
+for connection in connections:
+    connection.close()
+gc.collect()
+print(seconds)
+"""
+
+
+def test_a_stop_is_prompt_and_leaves_nothing_open(python):
+    result = subprocess.run(
+        [python, "-B", "-W", "error", "-X", "dev", "-c", ALL_AT_ONCE.format(
+            tests=os.path.dirname(SCRIPT))],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert float(result.stdout) < 1
+
+
+# Faults
+
+
+def test_there_are_many_faults():
+    assert len(UDP_FAULTS) >= 25
+    assert len(HTTP_FAULTS) >= 45
+    assert all(UDP_FAULTS.values()) and all(HTTP_FAULTS.values())
+
+
+@pytest.mark.parametrize("name", ["udp_fault", "http_fault", "health_fault"])
+def test_an_unknown_fault_is_an_error(name):
+    with pytest.raises(ValueError, match="unknown fault 'weird'"):
+        LoopbackTracker(**{name: "weird"})
+
+
+@pytest.mark.parametrize(
+    "fault, reply",
+    [
+        ("junk", b"HTTP/1.1 400 Bad Request\r\n"),
+        ("empty-datagram", b""),
+        ("short", bytes(7)),
+        ("connect-short", bytes(7) + b"\x07" + None.__class__.__name__[:0].encode()),
+    ],
+)
+def test_udp_faults_in_connect(tracker, fault, reply):
+    tracker.udp_fault = fault
+    with UdpClient(tracker) as client:
+        assert client.exchange(connect_request())[:max(8, len(reply))][:len(reply)] == reply
