@@ -2455,14 +2455,13 @@ class Lookups:
                 lookup = self.Lookup(host, self.threading.Event())
                 self.lookups[host] = lookup
                 self.queue.put(lookup)
-                if self.threads < min(self.FIRST_THREADS, self.most):
-                    self._start_thread()
-                if not self.threads:
+                # tend() starts more: with few threads to be had, HTTP needs one as well.
+                if not self.threads and not self._start_thread():
                     text = "{}: no thread can be started to look it up".format(host)
                     lookup.outcome = Failure("resolve_failed", text)
                     lookup.begun = time.monotonic()
                     lookup.finished.set()
-                    self.wake()
+                self.wake()
             return lookup
 
     def resolve(self, host: str, port: int, family: int, deadline: float) -> list:
@@ -2532,15 +2531,18 @@ class Job:
 
 
 class HttpTask:
-    """A check for a thread; deadline is None until a thread has taken it."""
+    """A check for a thread; deadline is None until a thread has taken it.
 
-    __slots__ = ("job", "slot", "host", "settings", "deadline", "settled", "given_up")
+    address is the only one that it may go to, as text, or None.
+    """
 
-    def __init__(self, job, slot, host, settings):
+    __slots__ = ("job", "slot", "settings", "address", "deadline", "settled", "given_up")
+
+    def __init__(self, job, slot, settings, address):
         self.job = job
         self.slot = slot
-        self.host = host
         self.settings = settings
+        self.address = address
         self.deadline = None
         self.settled = False
         self.given_up = False
@@ -2703,6 +2705,8 @@ class Runner:
         except BlockingIOError:
             pass
         self._woken = False
+        if not self._lookups.queue.empty():
+            self._lookups.tend(time.monotonic())
         while self._posted:
             function, arguments = self._posted.popleft()
             function(*arguments)
@@ -2792,14 +2796,20 @@ class Runner:
             if job.target.kind == UDP:
                 self._udp_waiting.append((job, slot, addresses, elapsed))
             else:
-                self._enqueue_http(job, slot, self._only_at(addresses[0]))
+                port = port_of(split_url(job.target.url))
+                address = (addresses[0][0], port) + addresses[0][2:]
+                settings = self._only_at(job.target.host, address)
+                self._enqueue_http(job, slot, settings, show_address(address))
 
-    def _only_at(self, address):
+    def _only_at(self, name, address):
         """Returns the settings with which HTTP goes to this one address of a name."""
-        http = self.settings.http._replace(
-            resolve=lambda host, port, family, deadline: [(address[0], port) + address[2:]]
-        )
-        return self.settings._replace(http=http)
+
+        def resolve(host, port, family, deadline):
+            if (host.lower(), port) == (name, address[1]):
+                return [address]
+            return self.resolve(host, port, family, deadline)
+
+        return self.settings._replace(http=self.settings.http._replace(resolve=resolve))
 
     # UDP.
 
@@ -2855,9 +2865,11 @@ class Runner:
 
     # HTTP and health.
 
-    def _enqueue_http(self, job, slot, settings):
-        task = HttpTask(job, slot, job.target.host, settings)
-        host = self._http_hosts.setdefault(task.host, [0, deque()])
+    def _enqueue_http(self, job, slot, settings, address=None):
+        if not self._http_threads:
+            self._start_http_thread()
+        task = HttpTask(job, slot, settings, address)
+        host = self._http_hosts.setdefault(job.target.host, [0, deque()])
         if host[0] < self.PER_HOST:
             host[0] += 1
             self._http_ready.append(task)
@@ -2909,6 +2921,7 @@ class Runner:
     def _http_reported(self, task, result):
         if not task.settled:
             task.settled = True
+            result.address = task.address or result.address
             self._settle(task.job, task.slot, result)
 
     def _http_ended(self, task):
@@ -2929,13 +2942,13 @@ class Runner:
     def _release(self, task):
         """Makes room for the next request to a host, and in the pool."""
         self._http_running.discard(task)
-        host = self._http_hosts[task.host]
+        host = self._http_hosts[task.job.target.host]
         if host[1]:
             self._http_ready.append(host[1].popleft())
         else:
             host[0] -= 1
             if not host[0]:
-                del self._http_hosts[task.host]
+                del self._http_hosts[task.job.target.host]
 
     def _end_interrupted(self):
         """Gives every check that is still open its result."""
@@ -3763,12 +3776,12 @@ def run_monitor(arguments, targets, info_hash) -> int:
     runner.run()
     message = "monitor interrupted" if runner.interrupted else "monitor completed"
     text = to_json_text(monitor.summary(message), pretty=False) + "\n"
+    if arguments.output and not metrics:
+        write_output(arguments.output, text)
+    else:
+        write_stdout(text)
     if metrics:
         metrics.write()
-    elif arguments.output:
-        write_output(arguments.output, text)
-        return 0
-    write_stdout(text)
     return 0
 
 

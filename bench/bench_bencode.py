@@ -11,7 +11,8 @@ with bencoder.pyx, which is compiled, or faster; 1: it is not, or one of the two
 measured. Encoding is printed beside, without a target.
 
 The libraries come from PyPI into a virtual environment in the system's temporary directory,
-which later runs use again. With --python they are those of that interpreter instead.
+which later runs use again. With --python they are those of that interpreter instead. Needs
+Python 3.8 or newer.
 """
 import argparse
 import gc
@@ -71,7 +72,11 @@ def announce_reply(rng):
 
 
 def scrape_reply(rng):
-    """A scrape reply with 20,000 torrents (BEP 48): most swarms are small, a few are huge."""
+    """A scrape reply with 20,000 torrents (BEP 48): most swarms are small, a few are huge.
+
+    The shape matters: with counts spread evenly up to 5,000, 100,000 and 500, so that hardly any
+    has one digit, decoding was 2.2 times as fast as with bencodepy.
+    """
     return {
         b"files": {
             rng.getrandbits(160).to_bytes(20, "big"): {

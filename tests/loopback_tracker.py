@@ -942,12 +942,12 @@ async def respond_and_hold(exchange):
 
 async def send_gzip_bomb(exchange):
     compressor = zlib.compressobj(wbits=31)
-    await exchange.write(OK + b"Content-Encoding: gzip\r\n\r\n")
-    await exchange.write(compressor.compress(b"d8:intervali120e5:peers1073741824:"))
-    for _ in range(1024):
-        await exchange.write(compressor.compress(bytes(1 << 20)))
-        await asyncio.sleep(0)
-    await exchange.write(compressor.compress(b"e") + compressor.flush())
+    beginning = compressor.compress(b"d8:intervali120e5:peers1073741824:")
+    beginning += compressor.flush(zlib.Z_FULL_FLUSH)
+    # After a full flush nothing refers back, so that the same megabyte can follow again and again.
+    megabyte = compressor.compress(bytes(1 << 20)) + compressor.flush(zlib.Z_FULL_FLUSH)
+    send_all = flood(OK + b"Content-Encoding: gzip\r\n\r\n" + beginning, megabyte, times=1024)
+    await send_all(exchange)
 
 
 def chunk(data):
@@ -1453,7 +1453,8 @@ class LoopbackTracker:
                 for record in itertools.islice(self._records, len(self._records) - new, None):
                     if predicate(record):
                         return record
-                if not self._arrival.wait(max(0, deadline - time.monotonic())):
+                self._arrival.wait(max(0, deadline - time.monotonic()))
+                if self._arrived == seen and time.monotonic() >= deadline:
                     raise AssertionError("not among the requests that arrived:\n{}".format(
                         "\n".join(map(str, self._records)) or "none"
                     ))
@@ -1499,9 +1500,11 @@ class LoopbackTracker:
         ready.wait()
 
     def stop(self):
-        """End all that is under way and close all sockets."""
-        self.loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join()
+        """End all that is under way and close all sockets; a second stop does nothing."""
+        if self._thread:
+            self.loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+            self._thread = None
 
     def _bind(self):
         """Return the listeners; where ports are free to choose, try until all hosts have them."""

@@ -22,6 +22,8 @@ SCRIPT = os.path.join(ROOT, "tracker_checker.py")
 HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
 WSS = "wss://127.0.0.1:1/announce"
 DEAD_UDP = "udp://127.0.0.1:1"
+# Seconds that a busy machine may take to start an interpreter, before any promise counts.
+START = 1
 
 # Python runs a sitecustomize at its start: this one answers for the resolver of the system, and
 # lets only so many threads start.
@@ -177,8 +179,7 @@ def test_silent_trackers_end_together_within_the_timeout_and_a_second(check, eve
     assert set(found) == set(inputs + health[1:])
     assert {record["status"] for record in records} == {"timeout"}
     assert all(1400 < record["elapsed_ms"] < 2500 for record in records)
-    # The half second is the interpreter's own.
-    assert result.seconds < 1.5 + 1 + 0.5
+    assert result.seconds < 1.5 + 1 + START
 
 
 def test_a_dead_tracker_is_known_at_once(check, fake):
@@ -233,7 +234,7 @@ def test_the_soft_limit_is_raised_where_it_can_be(everywhere):
     )
     stdout, stderr = process.communicate(timeout=60)
     # All at once, where 64 would have made seven waves.
-    assert time.monotonic() - began < 1 + 1 + 0.5
+    assert time.monotonic() - began < 1 + 1 + START
     assert (process.returncode, stderr, stdout.count("\n")) == (0, "", 200)
 
 
@@ -260,12 +261,12 @@ def test_jobs_are_how_many_http_checks_are_under_way(check, everywhere):
     hosts = addresses(1, 6)
     health = [word for host in hosts for word in (
         "--health", "http://{}:{}/".format(host, everywhere.health_port))]
-    records, result = check(*health, "--jobs", "2", "--timeout", "0.5")
+    records, result = check(*health, "--jobs", "2", "--timeout", "0.9")
     assert len(records) == 6
     times = sorted(record.time for record in everywhere.requests)
     assert len(times) == 6
-    # Never a third within the half second in which two are waited for.
-    assert all(later - earlier > 0.4 for earlier, later in zip(times, times[2:]))
+    # Never a third while two are waited for, as far as arrivals on a busy machine can tell.
+    assert all(later - earlier > 0.45 for earlier, later in zip(times, times[2:]))
 
 
 # Names.
@@ -288,7 +289,7 @@ def test_names_that_hang_do_not_hold_the_others(check, tracker, fake):
     assert all("name lookup" in found[given]["message"] for given in hanging)
     # Those live were not behind those that hang.
     assert max(found[given]["elapsed_ms"] for given in live) < 2500
-    assert result.seconds < 3 + 1 + 1
+    assert result.seconds < 3 + 1 + START
 
 
 def test_each_name_is_looked_up_once_a_run(check, tracker, fake, tmp_path):
@@ -374,11 +375,11 @@ def test_waiting_for_a_place_takes_no_processor_time(everywhere, fake):
     everywhere.udp_fault = "silent"
     # Five addresses each do not fill the places for sockets evenly: some are free, but too few.
     names = {
-        "name-{}.example".format(number): addresses(number, 5) for number in range(1, 13)
+        "name-{}.example".format(number): addresses(number, 5) for number in range(1, 9)
     }
     inputs = ["udp://{}:{}".format(name, everywhere.udp_port) for name in names]
     process = start(
-        "--timeout", "0.7", *inputs, env=fake(names),
+        "--timeout", "1.5", *inputs, env=fake(names),
         prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)),
     )
     process.stdout.read()
@@ -388,7 +389,8 @@ def test_waiting_for_a_place_takes_no_processor_time(everywhere, fake):
     process.stdout.close()
     process.stderr.close()
     assert process.returncode == 0
-    assert usage.ru_utime + usage.ru_stime < 1
+    # Half of them wait for one and a half seconds, of which a busy loop would take most.
+    assert usage.ru_utime + usage.ru_stime < 0.6
 
 
 def test_ipv4_and_ipv6_of_a_name(check, run_script, tracker, fake):
@@ -466,7 +468,7 @@ def test_stopped_is_not_waited_for(check, tracker):
     slow = tracker.http_url + "/fault/slow/announce"
     records, result = check(slow, "--timeout", "2.5")
     assert records[0]["status"] == "ok"
-    assert result.seconds < 2.5 + 1
+    assert result.seconds < 2.5 + 1 + START
     assert [event_of(record) for record in announces(tracker)] == ["started", "stopped"]
 
 
@@ -501,13 +503,13 @@ def test_at_most_four_http_requests_at_a_time_go_to_a_host(check, tracker):
     options = [word for number in range(6) for word in (
         "--health", health.format(tracker.health_port, number))]
     trackers = ["{}/{}/announce".format(tracker.http_url, number) for number in range(4)]
-    records, _ = check(*options, *trackers, "--timeout", "0.7")
+    records, _ = check(*options, *trackers, "--timeout", "1")
     assert len(records) == 10
     assert {record["status"] for record in records} == {"timeout"}
     times = sorted(record.time for record in tracker.requests)
     assert len(times) == 10
-    assert times[3] - times[0] < 0.5
-    # Never a fifth within the time in which four are waited for.
+    assert times[3] - times[0] < 1
+    # Never a fifth while four are waited for, as far as arrivals on a busy machine can tell.
     assert all(later - earlier > 0.5 for earlier, later in zip(times, times[4:]))
 
 
@@ -667,4 +669,4 @@ def test_a_thread_that_hangs_does_not_hold_the_exit(check, fake):
     env = fake({"hangs.example": "hang"})
     records, result = check("http://hangs.example:1/announce", "--timeout", "1", env=env)
     assert records[0]["status"] == "timeout"
-    assert result.seconds < 1 + 1 + 0.5
+    assert result.seconds < 1 + 1 + START

@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import zlib
 from urllib.parse import quote
 
 import bencode
@@ -534,36 +535,48 @@ def test_a_port_in_use_is_an_oserror(tracker):
         LoopbackTracker(ports=(tracker.udp_port, 0, 0)).start()
 
 
+# The event loop's own debug messages on slow steps are of no interest here.
 ALL_AT_ONCE = """
-import gc, socket, ssl, sys, time
+import gc, logging, socket, sys
 sys.path.insert(0, {tests!r})
 from loopback_tracker import HTTP_FAULTS, LoopbackTracker
+logging.getLogger('asyncio').setLevel(logging.ERROR)
 with LoopbackTracker() as tracker:
     connections = []
     for name in HTTP_FAULTS:
-        for path in ('announce', 'scrape'):
-            connection = socket.create_connection(('127.0.0.1', tracker.http_port))
-            connection.sendall('GET /fault/{{}}/{{}} HTTP/1.1\\r\\n\\r\\n'.format(name, path).encode())
-            connections.append(connection)
+        connection = socket.create_connection(('127.0.0.1', tracker.http_port))
+        connection.sendall('GET /fault/{{}}/announce HTTP/1.1\\r\\n\\r\\n'.format(name).encode())
+        connections.append(connection)
     connections.append(socket.create_connection(('127.0.0.1', tracker.http_port)))
-    tracker.wait_for(lambda record: path == 'scrape' and name in record.fields['path'])
-    started = time.monotonic()
-seconds = time.monotonic() - started
+    tracker.wait_for(lambda record: name in record.fields['path'])
 for connection in connections:
     connection.close()
 gc.collect()
-print(seconds)
 """
 
 
-def test_a_stop_is_prompt_and_leaves_nothing_open(python):
+def test_a_stop_amid_all_faults_leaves_nothing_open(python):
+    source = ALL_AT_ONCE.format(tests=os.path.dirname(SCRIPT))
     result = subprocess.run(
-        [python, "-B", "-W", "error", "-X", "dev", "-c", ALL_AT_ONCE.format(
-            tests=os.path.dirname(SCRIPT))],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+        [python, "-B", "-W", "error", "-X", "dev", "-c", source],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=60,
     )
-    assert (result.returncode, result.stderr) == (0, "")
-    assert float(result.stdout) < 1
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("fault", ["silent", "drip-body", "endless-body", "slow"])
+def test_a_stop_is_prompt(fault):
+    with LoopbackTracker(http_fault=fault) as tracker:
+        with open_request(tracker.http_port, query()) as connection:
+            tracker.wait_for(lambda record: record.action == "announce")
+            started = time.monotonic()
+            tracker.stop()
+            assert time.monotonic() - started < 0.5
+            tracker.start()
+            connection.close()
 
 
 # Faults
@@ -581,16 +594,428 @@ def test_an_unknown_fault_is_an_error(name):
         LoopbackTracker(**{name: "weird"})
 
 
+def ask(client, action, connection_id):
+    """Send the request with the transaction id 7; return the first reply."""
+    requests = {
+        "connect": connect_request(),
+        "announce": announce_request(connection_id, transaction_id=7),
+        "scrape": connection_id + struct.pack(">ii", 2, 7) + HASH + OTHER_HASH,
+    }
+    return client.exchange(requests[action])
+
+
+def error_reply(message):
+    return struct.pack(">ii", 3, 7) + message
+
+
 @pytest.mark.parametrize(
-    "fault, reply",
+    "fault, actions, change",
     [
-        ("junk", b"HTTP/1.1 400 Bad Request\r\n"),
-        ("empty-datagram", b""),
-        ("short", bytes(7)),
-        ("connect-short", bytes(7) + b"\x07" + None.__class__.__name__[:0].encode()),
+        ("junk", "connect announce scrape", lambda right: b"HTTP/1.1 400 Bad Request\r\n"),
+        ("empty-datagram", "connect announce scrape", lambda right: b""),
+        ("short", "connect announce scrape", lambda right: right[:7]),
+        ("huge-datagram", "connect announce scrape", lambda right: right.ljust(65507, b"\0")),
+        ("wrong-transaction-id", "connect announce scrape",
+         lambda right: right[:4] + struct.pack(">i", 8) + right[8:]),
+        ("unknown-action", "connect announce scrape", lambda right: b"\0\0\0\7" + right[4:]),
+        ("wrong-action", "connect scrape", lambda right: b"\0\0\0\1" + right[4:]),
+        ("connect-short", "connect", lambda right: right[:12]),
+        ("error-on-connect", "connect", lambda right: error_reply(b"come back later")),
+        ("eight-bytes", "announce", lambda right: struct.pack(">ii", 1, 7)),
+        ("announce-short", "announce", lambda right: right[:16]),
+        ("negative-numbers", "announce", lambda right: right[:8] + struct.pack(">3i", -1, -2, -3)),
+        ("error-on-announce", "announce", lambda right: error_reply(b"torrent not registered")),
+        ("error-reply", "announce scrape", lambda right: error_reply(b"torrent not registered")),
+        ("error-empty", "announce scrape", lambda right: error_reply(b"")),
+        ("scrape-empty", "scrape", lambda right: right[:8]),
+        ("scrape-short", "scrape", lambda right: right[:20]),
+        ("scrape-uneven", "scrape", lambda right: right[:27]),
+        ("scrape-extra", "scrape", lambda right: right + bytes(36)),
+        ("error-on-scrape", "scrape", lambda right: error_reply(b"scrape is not allowed")),
     ],
 )
-def test_udp_faults_in_connect(tracker, fault, reply):
+def test_udp_faults_that_change_a_reply(tracker, fault, actions, change):
+    with UdpClient(tracker) as client:
+        connection_id = client.connect()
+        client.announce(connection_id)
+        for action in ("connect", "announce", "scrape"):
+            tracker.udp_fault = None
+            right = ask(client, action, connection_id)
+            tracker.udp_fault = fault
+            if action in actions.split():
+                assert ask(client, action, connection_id) == change(right)
+            elif fault != "wrong-action":
+                assert ask(client, action, connection_id) == right
+
+
+@pytest.mark.parametrize("fault", ["silent", "silent-connect"])
+def test_a_silent_udp_tracker_hears_but_says_nothing(tracker, fault):
     tracker.udp_fault = fault
     with UdpClient(tracker) as client:
-        assert client.exchange(connect_request())[:max(8, len(reply))][:len(reply)] == reply
+        client.socket.send(connect_request())
+        tracker.wait_for(lambda record: record.action == "connect")
+        assert client.is_silent()
+
+
+@pytest.mark.parametrize("fault, lost", [("lose-first", 1), ("lose-first-three", 3)])
+def test_the_first_sends_are_lost(tracker, fault, lost):
+    tracker.udp_fault = fault
+    with UdpClient(tracker) as client:
+        for number in range(lost):
+            client.socket.send(connect_request(number))
+        assert client.is_silent()
+        assert client.exchange(connect_request(99))[4:8] == struct.pack(">i", 99)
+
+
+def test_a_late_reply_belongs_to_the_first_send(tracker):
+    tracker.udp_fault = "late"
+    with UdpClient(tracker) as client:
+        client.socket.send(connect_request(1))
+        assert client.is_silent()
+        assert client.exchange(connect_request(2))[:8] == struct.pack(">ii", 0, 1)
+        assert client.is_silent()
+
+
+@pytest.mark.parametrize(
+    "fault, transaction_ids",
+    [
+        ("duplicate", [7, 7]),
+        ("duplicate-late", [7, 7]),
+        ("wrong-transaction-id-first", [8, 7]),
+        ("wrong-transaction-id-flood", list(range(8, 508)) + [7]),
+        ("other-port-first", [7]),
+    ],
+)
+def test_several_replies_to_one_request(tracker, fault, transaction_ids):
+    tracker.udp_fault = fault
+    with UdpClient(tracker) as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        client.socket.send(connect_request())
+        replies = [client.socket.recv(100) for _ in transaction_ids]
+        assert client.is_silent()
+    assert [struct.unpack(">i", reply[4:8])[0] for reply in replies] == transaction_ids
+
+
+def test_replies_from_another_port(tracker):
+    tracker.udp_fault = "other-port"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        client.sendto(connect_request(), ("127.0.0.1", tracker.udp_port))
+        reply, (host, port) = client.recvfrom(100)
+    assert reply[:8] == struct.pack(">ii", 0, 7)
+    assert host == "127.0.0.1" and port != tracker.udp_port
+
+
+def test_a_connection_id_is_rejected_once(tracker):
+    tracker.udp_fault = "reject-connection-id-once"
+    with UdpClient(tracker) as client:
+        first = client.connect()
+        for _ in range(2):
+            assert client.exchange(announce_request(first))[8:] == b"Connection ID mismatch"
+        second = client.connect()
+        assert second != first
+        client.announce(second)
+        client.announce(second)
+
+
+def test_losses_are_those_of_the_seed():
+    def answered(seed):
+        with LoopbackTracker(udp_fault="loss-20", seed=seed) as tracker:
+            with UdpClient(tracker) as client, UdpClient(tracker) as marker:
+                for number in range(300):
+                    client.socket.send(connect_request(number))
+                wait_until(lambda: len(tracker.requests) == 300)
+                tracker.udp_fault = None
+                # Answered last, so that all other replies are there by then.
+                marker.connect()
+                client.socket.setblocking(False)
+                return receive_all(client.socket)
+
+    first, again, other = answered(1), answered(1), answered(2)
+    assert first == again != other
+    # A request and its reply get through with a probability of 0.64.
+    assert 150 < len(first) < 230
+
+
+def receive_all(connection):
+    transaction_ids = []
+    while True:
+        try:
+            transaction_ids.append(connection.recv(100)[4:8])
+        except BlockingIOError:
+            return transaction_ids
+
+
+def test_a_fault_in_the_path_is_for_that_request(tracker):
+    tracker.http_fault = "answer-500"
+    with fetch(tracker.http_url + query()) as response:
+        assert response.getcode() == 500
+    with fetch(tracker.http_url + query("/fault/html-404/announce")) as response:
+        assert (response.getcode(), response.read()[:6]) == (404, b"<html>")
+    with fetch(tracker.http_url + query("/fault/none/announce")) as response:
+        assert response.getcode() == 200
+    with fetch(tracker.http_url + query("/fault/weird/announce")) as response:
+        assert response.read() == b"no such fault\n"
+
+
+def test_a_fault_of_the_health_check(tracker):
+    tracker.health_fault = "status-500"
+    with fetch(tracker.health_url) as response:
+        assert response.getcode() == 500
+    assert b"peers" in fetch_answer(tracker.http_url + query())
+
+
+@pytest.mark.parametrize("fault", [
+    name for name in FINE_FAULTS if name not in ("gzip", "deflate", "redirect-308")
+])
+def test_what_is_fine_can_be_read_by_urllib(tracker, fault):
+    announce = fetch_answer(tracker.http_url + query("/fault/{}/announce".format(fault)))
+    assert announce[b"interval"] == 120
+    assert b"peers" in announce or b"peers6" in announce
+    scrape = fetch_answer(
+        tracker.http_url + scrape_query(HASH, path="/fault/{}/scrape".format(fault))
+    )
+    assert len(scrape[b"files"]) == 1
+
+
+@pytest.mark.parametrize(
+    "fault, beginning",
+    [
+        ("close", b""),
+        ("close-after-status-line", b"HTTP/1.1 200 OK\r\n"),
+        ("not-http", b"220 mail.example ESMTP\r\n"),
+        ("status-999", b"HTTP/1.1 999 Request Denied\r\n"),
+        ("redirect-file", b"HTTP/1.1 302 Found\r\n"),
+    ],
+)
+def test_http_faults_that_end_by_themselves(tracker, fault, beginning):
+    with open_request(tracker.http_port, query("/fault/{}/announce".format(fault))) as connection:
+        received = connection.makefile("rb").read()
+    assert received.startswith(beginning) and bool(received) == bool(beginning)
+
+
+def test_a_reset(tracker):
+    with open_request(tracker.http_port, query("/fault/reset/announce")) as connection:
+        with pytest.raises(ConnectionResetError):
+            connection.recv(100)
+
+
+@pytest.mark.parametrize("fault, silence", [("silent", b""), ("silent-in-body", b"d8:interval")])
+def test_a_silent_http_tracker(tracker, fault, silence):
+    with open_request(tracker.http_port, query("/fault/{}/announce".format(fault))) as connection:
+        connection.settimeout(0.3)
+        received = b""
+        with pytest.raises(socket.timeout):
+            while True:
+                received += connection.recv(100)
+    assert received.endswith(silence) and bool(received) == bool(silence)
+
+
+def test_a_drip_is_a_byte_every_tenth_of_a_second(tracker):
+    path = query("/fault/drip-status-line/announce")
+    with open_request(tracker.http_port, path) as connection:
+        stream = connection.makefile("rb", buffering=0)
+        assert read_exactly(stream, 14) == b"HTTP/1.1 200 O"
+        started = time.monotonic()
+        assert read_exactly(stream, 3) == b"OOO"
+        assert 0.2 < time.monotonic() - started < 2
+
+
+def read_exactly(stream, length):
+    data = b""
+    while len(data) < length:
+        received = stream.read(length - len(data))
+        assert received
+        data += received
+    return data
+
+
+@pytest.mark.parametrize(
+    "fault", ["endless-body", "endless-chunks", "endless-headers", "endless-continue", "gzip-bomb"]
+)
+def test_what_never_ends_does_not_keep_others_waiting(tracker, fault):
+    with open_request(tracker.http_port, query("/fault/{}/announce".format(fault))) as endless:
+        read_exactly(endless.makefile("rb"), 500000)
+        assert b"peers" in fetch_answer(tracker.http_url + query())
+
+
+@pytest.mark.parametrize("fault", sorted(HTTP_FAULTS))
+def test_a_fault_ends_when_the_client_leaves(tracker, fault):
+    connection = open_request(tracker.http_port, query("/fault/{}/announce".format(fault)))
+    tracker.wait_for(lambda record: record.action == "announce")
+    connection.close()
+    wait_until(lambda: tracker.open_connections == 0, seconds=1)
+
+
+def test_a_gzip_bomb_unpacks_to_a_thousand_times_its_size(tracker):
+    with fetch(tracker.http_url + query("/fault/gzip-bomb/announce")) as response:
+        packed = response.read(20000)
+    assert len(zlib.decompressobj(wbits=31).decompress(packed)) > 900 * len(packed)
+
+
+def test_a_silent_handshake():
+    with LoopbackTracker(http_fault="silent-handshake") as tracker:
+        with socket.create_connection(("127.0.0.1", tracker.http_port), timeout=0.3) as connection:
+            with pytest.raises(socket.timeout):
+                ssl.create_default_context().wrap_socket(connection, server_hostname="localhost")
+
+
+def test_a_redirect_to_another_host(tracker):
+    with LoopbackTracker() as other:
+        tracker.http_fault = "redirect-other-host"
+        tracker.redirect_target = other.http_url + query()
+        assert b"peers" in fetch_answer(tracker.http_url + query())
+        assert [record.action for record in other.requests] == ["announce"]
+
+
+# The command
+
+
+def run_command(*arguments, **kwargs):
+    return subprocess.run(
+        [sys.executable, SCRIPT] + list(arguments),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=30, **kwargs
+    )
+
+
+def python_command(source):
+    return "--", sys.executable, "-c", source
+
+
+def start_command(*arguments):
+    """Start the command in a process group of its own, as a terminal does."""
+    return subprocess.Popen(
+        [sys.executable, SCRIPT] + list(arguments),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True,
+    )
+
+
+SHOW_ENVIRONMENT = """
+import json, os, urllib.request
+names = 'TORRUST_CHECKER_CONFIG', 'UDP_TRACKER', 'HTTP_TRACKER', 'HEALTH_CHECK', 'no_proxy'
+assert 'TORRUST_CHECKER_CONFIG_PATH' not in os.environ
+assert urllib.request.urlopen(os.environ['HEALTH_CHECK']).getcode() == 200
+print(json.dumps([os.environ[name] for name in names]))
+"""
+
+
+def test_a_command_finds_the_tracker_in_its_environment():
+    environment = dict(os.environ, TORRUST_CHECKER_CONFIG_PATH="/nowhere", no_proxy="x")
+    result = run_command(*python_command(SHOW_ENVIRONMENT), env=environment)
+    assert result.returncode == 0, result.stderr
+    config, udp, http, health, no_proxy = json.loads(result.stdout)
+    assert udp.startswith("udp://127.0.0.1:") and http.startswith("http://127.0.0.1:")
+    assert json.loads(config) == {
+        "udp_trackers": [udp[len("udp://"):]],
+        "http_trackers": [http],
+        "health_checks": [health],
+    }
+    assert no_proxy == "127.0.0.1,localhost,::1"
+    lines = result.stderr.splitlines()
+    assert [line.split(" and ")[0] for line in lines] == [
+        "UDP tracker: " + udp, "HTTP tracker: " + http, "Health check: " + health,
+    ]
+    assert all(" and IPv6 " in line for line in lines) == has_ipv6()
+
+
+@pytest.mark.parametrize(
+    "source, code",
+    [
+        ("pass", 0),
+        ("raise SystemExit(7)", 7),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 128 + signal.SIGKILL),
+    ],
+)
+def test_the_exit_code_is_that_of_the_command(source, code):
+    assert run_command(*python_command(source)).returncode == code
+
+
+def test_options_reach_the_tracker(tracker):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.3", 0))
+        port = probe.getsockname()[1]
+    source = "import os; print(os.environ['HTTP_TRACKER'])"
+    result = run_command(
+        "--host", "127.0.0.3", "--http-port", str(port), "--udp-fault", "silent",
+        "--http-fault", "html", "--health-fault", "close", *python_command(source)
+    )
+    assert result.stdout == "http://127.0.0.3:{}\n".format(port)
+    assert result.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments, code, message",
+    [
+        (["--", "no-such-command-anywhere"], 127, "No such file or directory"),
+        (["--", os.path.dirname(SCRIPT)], 126, "Permission denied"),
+        (["--"], 2, "expected a command after --"),
+        (["--udp-fault", "weird"], 2, "unknown fault 'weird'"),
+        (["--udp-port", "70000"], 2, "expected a port"),
+        (["--host", "192.0.2.1"], 2, "cannot listen"),
+        (["true"], 2, "unrecognized arguments: true"),
+    ],
+)
+def test_a_command_that_cannot_be_run(arguments, code, message):
+    result = run_command(*arguments)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert message in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_without_a_command_it_serves_until_a_signal(number, code):
+    process = start_command()
+    addresses = [process.stderr.readline().split()[2] for _ in range(3)]
+    with fetch(addresses[2]) as response:
+        assert response.getcode() == 200
+    process.send_signal(number)
+    assert process.communicate(timeout=10) == ("", "")
+    assert process.returncode == code
+
+
+WAIT_FOR_SIGNAL = """
+import signal, sys, time
+def leave(number, frame):
+    time.sleep(0.2)
+    print(number, flush=True)
+    sys.exit(9)
+signal.signal(signal.SIGINT, leave)
+signal.signal(signal.SIGTERM, leave)
+print('ready', flush=True)
+time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_the_command_and_it_is_waited_for(number):
+    process = start_command(*python_command(WAIT_FOR_SIGNAL))
+    assert process.stdout.readline() == "ready\n"
+    if number == signal.SIGINT:
+        # Ctrl-C goes to all processes of the terminal's foreground.
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stdout) == (9, "{:d}\n".format(number))
+    assert "Traceback" not in stderr
+
+
+def test_the_list_of_faults():
+    result = run_command("--list-faults")
+    assert (result.returncode, result.stderr) == (0, "")
+    listed = [line.split()[0] for line in result.stdout.splitlines() if line.startswith("  ")]
+    assert listed == list(UDP_FAULTS) + list(HTTP_FAULTS)
+
+
+def test_the_list_of_faults_in_a_closed_pipe():
+    process = start_command("--list-faults")
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=10) == 0
+
+
+def test_help_shows_examples():
+    result = run_command("--help")
+    assert result.returncode == 0
+    assert "python3 tests/loopback_tracker.py -- python3 tracker_checker.py" in result.stdout

@@ -157,7 +157,7 @@ REQUEST = Sent(7, ANNOUNCE, -9, b"")
 
 
 def parse(request, reply, ipv6=False):
-    action, = struct.unpack_from(">i", reply)
+    (action,) = struct.unpack_from(">i", reply)
     return client.parse_reply(request, action, reply, ipv6)
 
 
@@ -259,7 +259,7 @@ class Dialogue:
 
     def connect(self, connection_id=7):
         """Answers the connect that is due, and returns what is sent thereupon."""
-        request, = self.due()
+        (request,) = self.due()
         assert request.action == CONNECT
         assert self.receive(connect_reply(request, connection_id)) is not None
         return self.due()
@@ -289,7 +289,7 @@ def test_times_of_a_request_that_is_not_answered(timeout, expected):
     assert times(sends) == expected
     assert {request.action for _, request in sends} == {CONNECT}
     assert dialogue.now == timeout
-    failure, = dialogue.replies
+    (failure,) = dialogue.replies
     assert failure.kind == "timeout"
     assert "connect" in str(failure)
     assert "{} times".format(len(expected)) in str(failure)
@@ -322,7 +322,7 @@ def test_nothing_is_sent_before_it_is_due():
 
 def test_requests_carry_the_connection_id():
     dialogue = Dialogue(announce(), Scrape([HASH]))
-    connect, = dialogue.due()
+    (connect,) = dialogue.due()
     assert connect.connection_id == 0x41727101980
     dialogue.receive(connect_reply(connect, -(2 ** 63)))
     requests = dialogue.due()
@@ -343,7 +343,7 @@ def test_requests_carry_the_connection_id():
 
 
 def test_a_connection_id_of_zero():
-    request, = Dialogue(announce()).connect(connection_id=0)
+    (request,) = Dialogue(announce()).connect(connection_id=0)
     assert (request.action, request.connection_id) == (ANNOUNCE, 0)
 
 
@@ -351,20 +351,20 @@ def test_each_address_family_has_its_peers():
     peers = bytes(18)
     for ipv6, count in ((False, 3), (True, 1)):
         dialogue = Dialogue(announce(), ipv6=ipv6)
-        request, = dialogue.connect()
+        (request,) = dialogue.connect()
         dialogue.receive(announce_reply(request, peers))
         assert len(dialogue.replies[0].peers) == count
 
 
 def test_a_late_reply_to_an_earlier_send_counts():
     dialogue = Dialogue(announce())
-    connect, = dialogue.due()
-    again, = dialogue.at(0.4).due()
+    (connect,) = dialogue.due()
+    (again,) = dialogue.at(0.4).due()
     assert again == connect
     dialogue.at(0.9)
     assert dialogue.receive(connect_reply(connect)) == pytest.approx(0.9)
-    request, = dialogue.due()
-    again, = dialogue.at(1.5).due()
+    (request,) = dialogue.due()
+    (again,) = dialogue.at(1.5).due()
     assert again == request
     assert dialogue.at(1.7).receive(announce_reply(request)) == pytest.approx(0.8)
     assert isinstance(dialogue.replies[0], AnnounceReply)
@@ -372,7 +372,7 @@ def test_a_late_reply_to_an_earlier_send_counts():
 
 def test_the_second_of_two_replies_belongs_to_nobody():
     dialogue = Dialogue(announce(), Scrape([HASH]))
-    connect, = dialogue.due()
+    (connect,) = dialogue.due()
     assert dialogue.receive(connect_reply(connect, 7)) is not None
     assert dialogue.receive(connect_reply(connect, 8)) is None
     requests = dialogue.due()
@@ -387,7 +387,7 @@ def test_the_second_of_two_replies_belongs_to_nobody():
 
 def test_what_carries_another_transaction_id_is_ignored():
     dialogue = Dialogue(announce())
-    connect, = dialogue.due()
+    (connect,) = dialogue.due()
     strange = connect._replace(transaction_id=connect.transaction_id ^ 1)
     for reply in (connect_reply(strange), error_reply(strange), announce_reply(strange)[:8]):
         assert dialogue.receive(reply) is None
@@ -398,7 +398,7 @@ def test_what_carries_another_transaction_id_is_ignored():
 
 def test_the_wait_goes_on_after_what_is_ignored():
     dialogue = Dialogue(announce())
-    request, = dialogue.connect()
+    (request,) = dialogue.connect()
     strange = request._replace(transaction_id=request.transaction_id ^ 1)
     assert dialogue.receive(announce_reply(strange)) is None
     assert dialogue.receive(announce_reply(request)) is not None
@@ -408,7 +408,7 @@ def test_the_wait_goes_on_after_what_is_ignored():
 @pytest.mark.parametrize("length", range(8))
 def test_fewer_than_eight_bytes_are_ignored(length):
     dialogue = Dialogue(announce())
-    connect, = dialogue.due()
+    (connect,) = dialogue.due()
     assert dialogue.receive(connect_reply(connect)[:length]) is None
     assert not dialogue.exchange.finished
     assert dialogue.receive(connect_reply(connect)) is not None
@@ -436,7 +436,7 @@ def test_a_wrong_action_or_shape_is_reported_at_once(reply_to):
 @pytest.mark.parametrize("length", range(8, 16))
 def test_a_connect_reply_that_is_too_short_ends_all(length):
     dialogue = Dialogue(announce(), Scrape([HASH]))
-    connect, = dialogue.due()
+    (connect,) = dialogue.due()
     dialogue.receive(connect_reply(connect)[:length])
     assert [reply.kind for reply in dialogue.replies] == ["invalid_response"] * 2
     assert dialogue.due() == []
@@ -444,7 +444,7 @@ def test_a_connect_reply_that_is_too_short_ends_all(length):
 
 def test_an_error_reply_to_connect_ends_all():
     dialogue = Dialogue(announce(), Scrape([HASH]))
-    connect, = dialogue.due()
+    (connect,) = dialogue.due()
     dialogue.receive(error_reply(connect, b"connection limit"))
     assert dialogue.replies == [ErrorReply(connect.transaction_id, "connection limit")] * 2
     assert dialogue.exchange.finished
@@ -466,10 +466,10 @@ def test_an_error_reply_is_of_its_request_alone():
 ])
 def test_a_rejected_connection_id_gets_one_new_connect(text):
     dialogue = Dialogue(announce())
-    request, = dialogue.connect(connection_id=7)
+    (request,) = dialogue.connect(connection_id=7)
     dialogue.at(1).receive(error_reply(request, text))
     assert dialogue.replies == [None]
-    again, = dialogue.connect(connection_id=8)
+    (again,) = dialogue.connect(connection_id=8)
     assert (again.action, again.connection_id) == (ANNOUNCE, 8)
     assert dialogue.receive(announce_reply(request)) is None
     dialogue.receive(error_reply(again, text))
@@ -479,7 +479,7 @@ def test_a_rejected_connection_id_gets_one_new_connect(text):
 
 def test_the_new_connect_has_the_time_that_is_left():
     dialogue = Dialogue(announce())
-    request, = dialogue.connect()
+    (request,) = dialogue.connect()
     dialogue.at(2).receive(error_reply(request, b"Connection ID mismatch"))
     sends = dialogue.sends_until_the_end()
     assert times(sends) == [2, 2.2, 2.6, 3.4]
@@ -489,7 +489,7 @@ def test_the_new_connect_has_the_time_that_is_left():
 
 def test_another_error_gets_no_new_connect():
     dialogue = Dialogue(announce())
-    request, = dialogue.connect()
+    (request,) = dialogue.connect()
     dialogue.receive(error_reply(request, b"torrent not registered"))
     assert isinstance(dialogue.replies[0], ErrorReply)
 
@@ -499,7 +499,7 @@ def test_requests_in_flight_when_the_connection_id_is_rejected():
     first, second, third = dialogue.connect(connection_id=7)
     dialogue.receive(scrape_reply(first))
     dialogue.receive(error_reply(second, b"Connection ID mismatch"))
-    connect, = dialogue.due()
+    (connect,) = dialogue.due()
     assert connect.action == CONNECT
     # The rejection of the other one speaks of the same id: it changes nothing.
     assert dialogue.receive(error_reply(third, b"Connection ID mismatch")) is None
@@ -517,7 +517,7 @@ def test_requests_in_flight_when_the_connection_id_is_rejected():
 
 def test_a_connection_id_older_than_a_minute_is_not_used():
     dialogue = Dialogue(announce(), timeout=200)
-    connect, = dialogue.due()
+    (connect,) = dialogue.due()
     dialogue.at(0.5).receive(connect_reply(connect, 7))
     seen = []
     while not seen or seen[-1].action == ANNOUNCE:
@@ -527,11 +527,11 @@ def test_a_connection_id_older_than_a_minute_is_not_used():
             dialogue.at(dialogue.wake_at)
     assert len(seen) > 3
     dialogue.receive(connect_reply(seen[-1], 8))
-    request, = dialogue.due()
+    (request,) = dialogue.due()
     assert (request.action, request.connection_id) == (ANNOUNCE, 8)
     # It was no rejection: that one is still to come.
     dialogue.receive(error_reply(request, b"Connection ID mismatch"))
-    connect, = dialogue.due()
+    (connect,) = dialogue.due()
     assert connect.action == CONNECT
 
 
@@ -541,7 +541,7 @@ def test_an_exchange_that_was_held_for_long_connects_anew(seconds, action):
     assert dialogue.connect() == []
     dialogue.at(seconds)
     dialogue.exchange.release(START + seconds)
-    request, = dialogue.due()
+    (request,) = dialogue.due()
     assert request.action == action
 
 
@@ -552,17 +552,17 @@ def test_a_held_exchange_connects_and_no_more():
     assert dialogue.wake_at == 5
     dialogue.exchange.release(START + 4.9)
     assert dialogue.wake_at == pytest.approx(4.9)
-    request, = dialogue.due()
+    (request,) = dialogue.due()
     assert request.action == ANNOUNCE
 
 
 def test_an_exchange_that_was_released_before_it_connected():
     dialogue = Dialogue(announce(), held=True)
-    connect, = dialogue.due()
+    (connect,) = dialogue.due()
     dialogue.exchange.release(START)
     assert dialogue.due() == []
     dialogue.receive(connect_reply(connect))
-    request, = dialogue.due()
+    (request,) = dialogue.due()
     assert request.action == ANNOUNCE
 
 

@@ -133,7 +133,7 @@ def record_of(result):
     assert result.code == 1
     assert result.stdout == ""
     assert result.stderr.endswith("}\n")
-    line, = result.stderr.splitlines()
+    (line,) = result.stderr.splitlines()
     record = json.loads(line)
     assert line == json.dumps(record, separators=(",", ":"))
     assert list(record) == ["error"]
@@ -165,7 +165,7 @@ def check_that_nothing_arrived(tracker):
 def test_announce_with_the_defaults(udp, tracker):
     result = udp("announce", tracker.udp_url, HASH)
     assert (result.code, result.stderr) == (0, "")
-    fields, = requests_of(tracker, "announce")
+    (fields,) = requests_of(tracker, "announce")
     expected = {
         "transaction_id": fields["transaction_id"],
         "announce_interval": 120,
@@ -195,7 +195,7 @@ def test_announce_with_every_option(udp, tracker):
     ).split()
     result = udp("announce", tracker.udp_url, HASH, *options)
     assert (result.code, result.stderr) == (0, "")
-    fields, = requests_of(tracker, "announce")
+    (fields,) = requests_of(tracker, "announce")
     assert fields["event"] == "completed"
     assert fields["uploaded"] == 2 ** 63 - 1
     assert (fields["downloaded"], fields["left"]) == (1, 2)
@@ -209,7 +209,7 @@ def test_announce_with_every_option(udp, tracker):
 @pytest.mark.parametrize("event", ["none", "completed", "started", "stopped"])
 def test_events(udp, tracker, event):
     assert udp("announce", tracker.udp_url, HASH, "--event", event).code == 0
-    fields, = requests_of(tracker, "announce")
+    (fields,) = requests_of(tracker, "announce")
     assert fields["event"] == event
 
 
@@ -222,7 +222,7 @@ def test_a_peer_joins_and_leaves(udp, tracker):
 
 def test_a_peer_id_of_hex_digits(udp, tracker):
     assert udp("announce", tracker.udp_url, HASH, "--peer-id", "00fF" * 10).code == 0
-    fields, = requests_of(tracker, "announce")
+    (fields,) = requests_of(tracker, "announce")
     assert fields["peer_id"] == b"\x00\xff" * 10
 
 
@@ -255,7 +255,7 @@ def test_numbers_are_signed(udp, tracker):
     values = udp("announce", tracker.udp_url, HASH).json["AnnounceIpv4"]
     assert [values[key] for key in ("announce_interval", "leechers", "seeders")] == [-1, -2, -3]
     tracker.udp_fault = "scrape-negative"
-    entry, = udp("scrape", tracker.udp_url, HASH).json["Scrape"]["torrent_stats"]
+    (entry,) = udp("scrape", tracker.udp_url, HASH).json["Scrape"]["torrent_stats"]
     assert entry == {"seeders": -1, "completed": -2, "leechers": -3}
 
 
@@ -283,7 +283,7 @@ def test_whole_peers_of_a_cut_off_list(udp, tracker):
 def test_ways_to_give_an_info_hash(udp, tracker, given, digits):
     result = udp("scrape", tracker.udp_url, given)
     assert (result.code, result.stderr) == (0, "")
-    fields, = requests_of(tracker, "scrape")
+    (fields,) = requests_of(tracker, "scrape")
     assert fields["info_hashes"] == [bytes.fromhex(digits)]
 
 
@@ -293,7 +293,7 @@ def test_ways_to_give_an_info_hash(udp, tracker, given, digits):
 @pytest.mark.parametrize("ending", ["", "/", "/announce", "/scrape", "?", "/announce?", "/#part"])
 def test_a_usual_path_says_nothing(udp, tracker, ending):
     assert udp("announce", tracker.udp_url + ending, HASH).code == 0
-    fields, = requests_of(tracker, "announce")
+    (fields,) = requests_of(tracker, "announce")
     assert len(fields["datagram"]) == 98
 
 
@@ -308,7 +308,7 @@ def test_a_usual_path_says_nothing(udp, tracker, ending):
 def test_path_and_query_go_along(udp, tracker, ending, url_data):
     result = udp("announce", tracker.udp_url[len("udp://") :] + ending, HASH)
     assert (result.code, result.stderr) == (0, "")
-    fields, = requests_of(tracker, "announce")
+    (fields,) = requests_of(tracker, "announce")
     assert fields["url_data"] == url_data
     # Options of 255 bytes, and one with the rest.
     assert fields["datagram"][98:100] == bytes([2, min(255, len(url_data))])
@@ -329,7 +329,7 @@ def test_scrape_of_several_hashes(udp, tracker):
     assert (result.code, result.stderr) == (0, "")
     seeder = {"seeders": 1, "completed": 0, "leechers": 0}
     leecher = {"seeders": 0, "completed": 0, "leechers": 1}
-    fields, = requests_of(tracker, "scrape")
+    (fields,) = requests_of(tracker, "scrape")
     expected = {
         "transaction_id": fields["transaction_id"], "torrent_stats": [seeder, leecher, seeder]
     }
@@ -368,7 +368,7 @@ def test_a_truncated_scrape(udp, tracker, fault, requested, returned):
     result = udp("scrape", tracker.udp_url, *many_hashes(requested))
     assert result.code == 0
     assert len(result.json["Scrape"]["torrent_stats"]) == returned
-    line, = result.stderr.splitlines()
+    (line,) = result.stderr.splitlines()
     warning = json.loads(line)["warning"]
     assert line == json.dumps({"warning": warning}, separators=(",", ":"))
     assert list(warning) == ["kind", "requested", "returned", "message"]
@@ -416,7 +416,7 @@ def test_an_error_reply_to_connect(udp, tracker):
     tracker.udp_fault = "error-on-connect"
     result = udp("announce", tracker.udp_url, HASH, "--format", "compact")
     assert (result.code, result.stderr) == (1, "")
-    fields, = requests_of(tracker, "connect")
+    (fields,) = requests_of(tracker, "connect")
     expected = {"transaction_id": fields["transaction_id"], "message": "come back later"}
     assert result.stdout == json.dumps({"Error": expected}, separators=(",", ":")) + "\n"
 
@@ -779,7 +779,7 @@ def test_arguments_in_any_order(udp, tracker, arguments):
     result = udp(*filled_in(arguments, tracker))
     assert (result.code, list(result.json)) == (0, ["AnnounceIpv4"])
     assert "connect" in result.stderr
-    fields, = requests_of(tracker, "announce")
+    (fields,) = requests_of(tracker, "announce")
     assert (fields["key"], fields["num_want"]) == (-4, -1)
     assert fields["peer_id"] == b"-TR4040-abcdefghijkl"
 
@@ -788,7 +788,7 @@ def test_options_amid_info_hashes(udp, tracker):
     words = ["scrape", "--timeout", "5", tracker.udp_url, HASH, "-v4", OTHER_HASH, "--format"]
     result = udp(*words, "compact", HASH)
     assert (result.code, result.stdout.count("\n")) == (0, 1)
-    fields, = requests_of(tracker, "scrape")
+    (fields,) = requests_of(tracker, "scrape")
     assert [info_hash.hex() for info_hash in fields["info_hashes"]] == [HASH, OTHER_HASH, HASH]
 
 
@@ -961,7 +961,7 @@ def test_wrong_usage(udp, tracker, arguments, wrong, expected):
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr.startswith(SCRIPT + ": error: ")
     assert result.stderr.endswith("\n")
-    message, = result.stderr.splitlines()
+    (message,) = result.stderr.splitlines()
     assert message.isprintable()
     assert wrong in message
     assert expected in message
@@ -1002,7 +1002,9 @@ def test_control_characters_in_arguments_come_out_escaped(udp, tracker, argument
     check_that_nothing_arrived(tracker)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["announce", "-h"], ["scrape", "--help"]])
+@pytest.mark.parametrize("arguments", [
+    ["--help"], ["-h"], ["announce", "-h"], ["scrape", "--help"],
+])
 def test_help(udp, arguments):
     result = udp(*arguments)
     assert (result.code, result.stderr) == (0, "")
@@ -1096,7 +1098,7 @@ def test_from_standard_input(tracker, tmp_path):
         process = run_command(command, stdin=script, cwd=str(tmp_path))
     assert (process.returncode, process.stderr) == (0, "")
     assert list(json.loads(process.stdout)) == ["AnnounceIpv4"]
-    fields, = requests_of(tracker, "announce")
+    (fields,) = requests_of(tracker, "announce")
     assert fields["key"] == -4
 
 
@@ -1141,7 +1143,7 @@ def test_head_takes_the_first_line(tracker):
 def test_output_that_cannot_be_written(tracker, arguments, redirection):
     process = run_redirected(redirection, *filled_in(arguments, tracker))
     assert (process.returncode, process.stdout) == (1, "")
-    line, = process.stderr.splitlines()
+    (line,) = process.stderr.splitlines()
     error = json.loads(line)["error"]
     assert list(error) == ["kind", "source", "message"]
     assert error["kind"] == "output_failed"

@@ -1,0 +1,359 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-3.0-only
+"""Measure the checker with thousands of trackers, and beside other checkers: one command, one run.
+
+    python3 bench/bench_checker.py
+
+All trackers are on loopback, each at an address of its own in 127.0.0.0/8. The silent ones take
+datagrams or connections and never answer, so that a check of one takes the whole time-out; what
+counts is how little longer many take than one. The live ones are one server at all addresses.
+Then trackerping and torrentlib check lists of 100 and of 1,000 silent UDP trackers and a live
+one. They come from PyPI, each in a virtual environment of its own in the system's temporary
+directory, which later runs use again. Both send one connect request to each tracker and no more.
+Exit code 0: all limits hold; 1: one is broken. Needs Linux, and takes some six minutes.
+"""
+import argparse
+import getpass
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import namedtuple
+from contextlib import contextmanager
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+TIMEOUT = "5"  # seconds, of each check
+PATIENCE = 400  # seconds after which a run is ended
+QUICK = 1000  # trackers, the most with --quick
+LIST_SIZES = (100, 1000)
+
+# kind: one of KINDS; ratio: to the time of one tracker of the kind; processor: in seconds;
+# memory: in MB; each the most it may be, None without a limit
+Case = namedtuple("Case", "kind count options ratio processor memory")
+CASES = [
+    Case("silent UDP", 1, [], None, None, None),
+    Case("silent UDP", 1000, [], 1.05, None, None),
+    Case("silent UDP", 10000, [], 1.10, None, 64),
+    Case("silent HTTP", 1, [], None, None, None),
+    Case("silent HTTP", 1000, [], 1.10, None, 80),
+    Case("silent HTTP", 4000, ["--jobs", "2000"], 2.3, None, None),
+    Case("live UDP", 1000, [], None, 2.5, None),
+]
+
+# arguments: those after the interpreter, with {} for the file that has the list of trackers;
+# answer: what it prints in the end when of so many trackers one is alive
+Tool = namedtuple("Tool", "name package arguments answer")
+TORRENTLIB = """
+import sys
+from torrentlib.Tracker import Check
+results = Check.multiple(open(sys.argv[1]).read().split(), timeout=int(sys.argv[2]){})
+print(sum(results.values()), "of", len(results))
+"""
+TOOLS = [
+    Tool(
+        "trackerping",
+        "trackerping",
+        ["-m", "trackerping", "-l", "-t", TIMEOUT, "{}"],
+        "{} trackers total, 1 available",
+    ),
+    Tool(
+        "torrentlib",
+        "torrentlib",
+        ["-c", TORRENTLIB.format(""), "{}", TIMEOUT],
+        "1 of {}",
+    ),
+    Tool(
+        "torrentlib, 2,000 threads",
+        "torrentlib",
+        ["-c", TORRENTLIB.format(", max_threads=2000"), "{}", TIMEOUT],
+        "1 of {}",
+    ),
+]
+
+# What a run took: seconds on the clock and of the processor, MB; whether it did what it should.
+Run = namedtuple("Run", "seconds processor memory failure")
+
+
+# --- trackers ---
+
+
+@contextmanager
+def silent_udp():
+    """Yields the port of a UDP socket that nobody reads."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("0.0.0.0", 0))
+        yield sock.getsockname()[1]
+
+
+def serve_silent_http(ready):
+    """Accepts connections and keeps them, without a word."""
+    connections = []
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind(("0.0.0.0", 0))
+        listener.listen(4096)
+        ready.send(listener.getsockname()[1])
+        while True:
+            connections.append(listener.accept()[0])
+
+
+def serve_live_udp(ready):
+    """Runs a tracker that answers from whatever address it is asked at."""
+    # Not imported by the process that starts the checker, see run().
+    sys.path.insert(0, os.path.join(ROOT, "tests"))
+    from loopback_tracker import LoopbackTracker
+
+    with LoopbackTracker(hosts=("0.0.0.0",)) as tracker:
+        ready.send(tracker.udp_port)
+        signal.pause()
+
+
+def start_server(serve, ready):
+    # Ctrl-C reaches this process too; it is for its parent to end it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve(ready)
+
+
+@contextmanager
+def server(serve):
+    """Yields the port of a server that runs in a process of its own."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=start_server, args=(serve, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield ours.recv()
+    finally:
+        process.terminate()
+        process.join()
+
+
+# start: a context manager that gives a port; result: what the report has for each of them
+Kind = namedtuple("Kind", "start scheme result")
+KINDS = {
+    "silent UDP": Kind(silent_udp, "udp", '["Connect",{"Err":"no reply to connect'),
+    "silent HTTP": Kind(
+        lambda: server(serve_silent_http), "http", '["Announce",{"Err":"no whole reply in time"}]'
+    ),
+    "live UDP": Kind(lambda: server(serve_live_udp), "udp", '{"Udp":{"Ok":{'),
+}
+
+
+def tracker_urls(scheme, count, port):
+    """Returns URLs with as many loopback addresses, none of them 127.0.0.1."""
+    addresses = (socket.inet_ntoa((0x7F010001 + number).to_bytes(4, "big")) for number in range(count))
+    return ["{}://{}:{}/announce".format(scheme, address, port) for address in addresses]
+
+
+def write_list(folder, urls):
+    """Writes a list of trackers into the folder; returns its path."""
+    path = os.path.join(folder, "trackers.txt")
+    with open(path, "w") as file:
+        file.write("\n".join(urls) + "\n")
+    return path
+
+
+# --- measurement ---
+
+
+def run(command, text, times):
+    """Runs a command to its end, and looks whether it printed a text so many times.
+
+    The kernel counts the peak memory of this process as the command's own, so that this process
+    has to be the smaller one.
+    """
+    environment = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
+    environment["PYTHONIOENCODING"] = "utf-8"
+    with tempfile.TemporaryFile() as output:
+        start = time.monotonic()
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        killer = threading.Timer(PATIENCE, os.kill, (process.pid, signal.SIGKILL))
+        killer.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        killer.cancel()
+        seconds = time.monotonic() - start
+        # Else Popen would look for the process again.
+        process.returncode = status
+        output.seek(0)
+        printed = output.read().decode("utf-8", "replace").strip()
+    failure = None
+    if os.WIFSIGNALED(status):
+        failure = "ended by signal {} after {:.0f} s".format(os.WTERMSIG(status), seconds)
+    elif printed.count(text) != times:
+        failure = "{} of {} results as expected; the end of its output: {}".format(
+            printed.count(text), times, ascii(printed[-100:])
+        )
+    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, failure)
+
+
+def checker_command(python, folder, path, options=()):
+    script = os.path.join(folder, "tracker_checker.py")
+    settings = ["--format", "compact", "--no-progress", "--timeout", TIMEOUT]
+    return [python, script, path] + settings + list(options)
+
+
+def measure_case(case, python, folder):
+    """Returns the Run of the checker with the trackers of a case."""
+    kind = KINDS[case.kind]
+    with kind.start() as port:
+        path = write_list(folder, tracker_urls(kind.scheme, case.count, port))
+        return run(checker_command(python, folder, path, case.options), kind.result, case.count)
+
+
+def judge(case, found, one):
+    """Returns (the ratio to the Run of one tracker or None, the limits as text, the verdict)."""
+    ratio = found.seconds / one.seconds if one and case.count > 1 else None
+    limits = [
+        (ratio, case.ratio, "{:.2f} x one"),
+        (found.processor, case.processor, "{:.1f} s of processor"),
+        (found.memory, case.memory, "{} MB"),
+    ]
+    limits = [limit for limit in limits if limit[1] is not None]
+    text = ", ".join(unit.format(most) for _, most, unit in limits)
+    if found.failure:
+        return ratio, text, "FAILED: " + found.failure
+    if not limits:
+        return ratio, text, ""
+    return ratio, text, "ok" if all(value <= most for value, most, _ in limits) else "OVER"
+
+
+def measure_cases(cases, python, folder):
+    """Measures the cases in turn and prints a row for each; returns how many broke a limit."""
+    titles = ("trackers", "seconds", "x one", "processor s", "peak MB", "limits")
+    print("\n{:20}{:>9}{:>8}{:>13}{:>9}  {:24}".format(*titles), flush=True)
+    ones = {}
+    misses = 0
+    for case in cases:
+        found = measure_case(case, python, folder)
+        if case.count == 1:
+            ones[case.kind] = found
+        ratio, limits, verdict = judge(case, found, ones.get(case.kind))
+        row = "{:20}{:9.2f}{:>8}{:13.2f}{:9.1f}  {:24}{}".format(
+            "{:,} {}".format(case.count, case.kind),
+            found.seconds,
+            "-" if ratio is None else "{:.3f}".format(ratio),
+            found.processor,
+            found.memory,
+            limits,
+            verdict,
+        )
+        print(row.rstrip(), flush=True)
+        misses += verdict not in ("", "ok")
+    return misses
+
+
+# --- other checkers ---
+
+
+def make_environment(package):
+    """Returns the Python of a virtual environment with the package, made where it is missing.
+
+    Raises OSError or CalledProcessError where that cannot be done.
+    """
+    import venv
+
+    name = "bench-{}-{}-python{}.{}".format(package, getpass.getuser(), *sys.version_info[:2])
+    folder = os.path.join(tempfile.gettempdir(), name)
+    python = os.path.join(folder, "bin", "python")
+    if not os.path.isdir(folder):
+        try:
+            venv.create(folder, with_pip=True)
+        except (OSError, subprocess.CalledProcessError):
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    pip = [python, "-m", "pip", "--disable-pip-version-check"]
+    subprocess.check_call(pip + ["install", "-q", package])
+    listed = subprocess.check_output(pip + ["list", "--format", "freeze"], universal_newlines=True)
+    print("  {}: {}".format(folder, " ".join(listed.split())))
+    return python
+
+
+def make_environments():
+    """Returns {package: its Python, or None where it could not be installed}."""
+    print("\nvirtual environments:", flush=True)
+    pythons = {}
+    for package in {tool.package: None for tool in TOOLS}:
+        try:
+            pythons[package] = make_environment(package)
+        except (OSError, subprocess.CalledProcessError) as error:
+            print("  {}: could not be installed: {}".format(package, error))
+            pythons[package] = None
+    return pythons
+
+
+def print_tool(name, found, ours):
+    """Prints a row; a ratio of 2.0 has taken twice the time of this checker."""
+    if found is None:
+        print("  {:26}not measured: could not be installed".format(name))
+    elif found.failure:
+        print("  {:26}not measured: {}".format(name, found.failure))
+    else:
+        row = "  {:26}{:9.2f}{:10.2f}{:13.2f}{:9.1f}"
+        ratio = found.seconds / ours.seconds
+        print(row.format(name, found.seconds, ratio, found.processor, found.memory))
+
+
+def compare(python, folder):
+    """Lets the other checkers and this one check the same lists, and prints a table of each."""
+    pythons = make_environments()
+    with silent_udp() as silent_port, server(serve_live_udp) as live_port:
+        for size in LIST_SIZES:
+            urls = tracker_urls("udp", size, silent_port) + tracker_urls("udp", 1, live_port)
+            path = write_list(folder, urls)
+            title = "{:,} silent UDP, 1 live".format(size)
+            titles = ("seconds", "x ours", "processor s", "peak MB")
+            print("\n{:28}{:>9}{:>10}{:>13}{:>9}".format(title, *titles))
+            ours = run(checker_command(python, folder, path), KINDS["live UDP"].result, 1)
+            print_tool("this checker", ours, ours)
+            for tool in TOOLS:
+                theirs = pythons[tool.package]
+                command = [theirs] + [argument.replace("{}", path) for argument in tool.arguments]
+                answer = tool.answer.format(size + 1)
+                print_tool(tool.name, run(command, answer, 1) if theirs else None, ours)
+                sys.stdout.flush()
+
+
+# --- command line ---
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--python", default=sys.executable, metavar="PATH", help="the interpreter of the checker"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="no more than 1,000 trackers, no other checkers"
+    )
+    arguments = parser.parse_args()
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    version = subprocess.check_output([arguments.python, "--version"], universal_newlines=True)
+    heading = "{}, {} cores, load {:.1f}, time-out {} s"
+    print(heading.format(version.strip(), os.cpu_count(), os.getloadavg()[0], TIMEOUT))
+    cases = [case for case in CASES if not arguments.quick or case.count <= QUICK]
+    # A copy, so that compiled files are left there.
+    with tempfile.TemporaryDirectory() as folder:
+        for script in ("tracker_checker.py", "bencode.py"):
+            shutil.copy(os.path.join(ROOT, script), folder)
+        misses = measure_cases(cases, arguments.python, folder)
+        if not arguments.quick:
+            compare(arguments.python, folder)
+    print("\n{}".format("All limits hold." if not misses else "{} OVER".format(misses)))
+    return 1 if misses else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

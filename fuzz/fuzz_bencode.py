@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: LGPL-3.0-only
+"""Bytes against bencode.py. A case is the bytes.
+
+A second decoder, short and slow, says what is bencode; the two have to agree on every case.
+"""
+import json
+import re
+
+import bencode
+from mutate import BYTES, below, mutate, pick, random_bytes
+
+HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
+REPLIES = [
+    b"d8:completei1e10:incompletei0e8:intervali120e12:min intervali120e5:peers0:e",
+    b"d8:completei1e10:incompletei2e8:intervali1800e5:peers12:\xc6\x33\x64\x07\x1a\xe1"
+    b"\xc6\x33\x64\x08\x1a\xe26:peers60:e\r\n",
+    b"d8:intervali120e5:peersld2:ip12:198.51.100.77:peer id20:-TR4000-abcdefghijkl4:porti6881eeee",
+    b"d14:failure reason22:torrent not registered8:retry ini5ee",
+    b"d14:failure reason22:torrent not registered8:retry in5:nevere",
+    b"d5:filesd20:" + HASH + b"d8:completei1e10:downloadedi1e10:incompletei0eeee",
+    b"d5:filesd26:" + HASH.decode("latin-1").encode() + b"d8:completei1e10:downloadedi1e"
+    b"10:incompletei0eee5:flagsd20:min_request_intervali900eee",
+    b"d8:announce35:udp://tracker.example.org:6969/path13:announce-listll6:udp://eel3:abcee"
+    b"4:infod6:lengthi9e4:name1:a12:piece lengthi16384e6:pieces20:" + HASH + b"ee",
+]
+TOKENS = [
+    b"i0e", b"i-0e", b"i007e", b"i-5e", b"ie", b"i-e", b"i1", b"i" + b"9" * 64 + b"e",
+    b"i" + b"9" * 65 + b"e", b"i-" + b"1" * 64 + b"e", b"0:", b"1:a", b"01:a", b"-1:a",
+    b"99999999999:", b"9" * 30 + b":", b"1:", b":", b"de", b"le", b"d", b"l", b"e", b"e" * 9,
+    b"l" * 255, b"l" * 257 + b"e" * 257, b"d1:a" * 256 + b"i1e" + b"e" * 256, b"1:ai1e1:ai2e",
+    b"1:bi1e1:ai2e", b"i1_0e", b"i 1e", b"i+1e", "i\u0661e".encode(), b"1 :a", b"5:peers",
+]
+PIECES = BYTES + TOKENS * 8
+
+LENGTH = re.compile(rb"(0|[1-9][0-9]*):")
+INTEGER = re.compile(rb"i(0|-?[1-9][0-9]{0,63})e")
+
+
+class NotBencode(Exception):
+    pass
+
+
+def reference(data, strict):
+    """Returns the value of data; raises NotBencode."""
+    value, end = reference_value(data, 0, strict, 0)
+    if end != len(data):
+        raise NotBencode
+    return value
+
+
+def reference_value(data, start, strict, levels):
+    """Returns the value that begins at start, and where it ends."""
+    mark = data[start : start + 1]
+    if mark == b"i":
+        found = INTEGER.match(data, start)
+        if not found:
+            raise NotBencode
+        return int(found.group(1)), found.end()
+    if mark not in (b"l", b"d"):
+        return reference_string(data, start)
+    if levels == 256:
+        raise NotBencode
+    values, keys, position = [], [], start + 1
+    while data[position : position + 1] != b"e":
+        if mark == b"d":
+            key, position = reference_string(data, position)
+            if strict and keys and key <= keys[-1]:
+                raise NotBencode
+            keys.append(key)
+        value, position = reference_value(data, position, strict, levels + 1)
+        values.append(value)
+    return dict(zip(keys, values)) if mark == b"d" else values, position + 1
+
+
+def reference_string(data, start):
+    found = LENGTH.match(data, start)
+    # A length of more digits than the data has bytes is beyond its end in any case.
+    if not found or len(found.group(1)) > 20 or found.end() + int(found.group(1)) > len(data):
+        raise NotBencode
+    end = found.end() + int(found.group(1))
+    return data[found.end() : end], end
+
+
+def random_value(rng, levels=0):
+    """Returns a value that encode() takes."""
+    kind = below(rng, 2 if levels > 4 else 4)
+    if kind == 0:
+        return pick(rng, (0, 1, -1, 1800, 2 ** 31, -2 ** 63, 10 ** 63, rng.getrandbits(40)))
+    if kind == 1:
+        return pick(rng, (b"", b"peers", HASH, random_bytes(rng, below(rng, 30))))
+    items = [random_value(rng, levels + 1) for _ in range(below(rng, 4))]
+    if kind == 2:
+        return items
+    return {random_bytes(rng, below(rng, 4)): item for item in items}
+
+
+def sloppy(rng, value):
+    """Returns value as bencode whose keys are in any order, and some twice."""
+    if isinstance(value, dict):
+        pairs = [bencode.encode(key) + sloppy(rng, item) for key, item in value.items()]
+        pairs += [pair for pair in pairs if not below(rng, 5)]
+        return b"d" + b"".join(pairs) + b"e"
+    if isinstance(value, list):
+        return b"l" + b"".join(sloppy(rng, item) for item in value) + b"e"
+    return bencode.encode(value)
+
+
+def generate(rng):
+    kind = below(rng, 10)
+    if kind == 0:
+        return random_bytes(rng, below(rng, 40))
+    if kind == 1:
+        return b"".join(pick(rng, TOKENS) for _ in range(1 + below(rng, 8)))
+    if kind < 5:
+        encode = bencode.encode if kind == 2 else lambda value: sloppy(rng, value)
+        return encode({random_bytes(rng, below(rng, 3)): random_value(rng) for _ in range(4)})
+    if kind == 5:
+        return mutate(rng, sloppy(rng, [random_value(rng) for _ in range(4)]), PIECES)
+    return mutate(rng, pick(rng, REPLIES), PIECES)
+
+
+def decoded(data, strict):
+    """Returns (value, None), or (None, the BencodeError after a look at it)."""
+    try:
+        return bencode.decode(data, strict), None
+    except bencode.BencodeError as error:
+        assert 0 <= error.offset <= len(data), "the offset {} is not in the data".format(error.offset)
+        assert str(error).isprintable() and max(str(error)) < "\x7f"
+        assert len(str(error)) < 400
+        return None, error
+
+
+def check(data):
+    value, error = decoded(data, strict=False)
+    strict_value, strict_error = decoded(data, strict=True)
+    for found_error, strict in ((error, False), (strict_error, True)):
+        try:
+            expected = reference(data, strict)
+        except NotBencode:
+            assert found_error, "this is not bencode, but was decoded"
+        else:
+            assert not found_error, "this is bencode: {}".format(found_error)
+            assert expected == (strict_value if strict else value), "another value"
+    if error:
+        return "refused"
+    encoded = bencode.encode(value)
+    assert bencode.decode(encoded, strict=True) == value
+    assert bencode.decode(bytearray(data)) == bencode.decode(memoryview(data)) == value
+    json.dumps(bencode.to_json(value))
+    if strict_error:
+        assert encoded != data
+        return "decoded, but not in strict mode"
+    assert encoded == data, "encode() does not give back what decode() took in strict mode"
+    return "decoded"

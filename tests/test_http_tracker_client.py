@@ -1,0 +1,1911 @@
+# SPDX-License-Identifier: LGPL-3.0-only
+"""http_tracker_client.py: its functions, and the command with a tracker on loopback."""
+
+import base64
+import gzip
+import itertools
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+
+import http_tracker_client as client
+import pytest
+import trustme
+from conftest import ROOT, clean_environment
+from loopback_tracker import HOSTILE_LINE, HOSTILE_TEXT, HTTP_FAULTS, LoopbackTracker
+
+SCRIPT = "http_tracker_client.py"
+HASH = "9c38422213e30bff212b30c360d26f9a02136422"
+OTHER_HASH = "443c7602b4fde83d1154d6d9da48808418b181b6"
+THIRD_HASH = "0123456789abcdef0123456789abcdef01234567"
+HASH_BYTES = bytes.fromhex(HASH)
+ANSWER = b"d8:intervali120e5:peers0:e"
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.fixture
+def http(run_script):
+    """A function that runs the client and returns its Result."""
+
+    def run(*arguments, **settings):
+        return run_script(SCRIPT, *arguments, **settings)
+
+    return run
+
+
+@pytest.fixture
+def start():
+    """A function that starts the client and returns the Popen; what still runs is killed."""
+    processes = []
+
+    def run(*arguments, env=None, **settings):
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", os.path.join(ROOT, SCRIPT)]
+            + [str(argument) for argument in arguments],
+            env=dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1", **(env or {})),
+            **dict(dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True), **settings)
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+class Server:
+    """A TCP server on loopback: handle(connection, head) answers each request, on a thread.
+
+    heads has the heads of the requests so far, as text without the last empty line.
+    """
+
+    def __init__(self, handle, host="127.0.0.1"):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.listener = socket.socket(family, socket.SOCK_STREAM)
+        self.listener.bind((host, 0))
+        self.listener.listen(16)
+        self.port = self.listener.getsockname()[1]
+        self.address = ("[{}]:{}" if ":" in host else "{}:{}").format(host, self.port)
+        self.url = "http://" + self.address
+        self.heads = []
+        self._handle = handle
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        # A listener that is shut down ends its accept(); closing alone does not.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self.listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        with closing(connection):
+            try:
+                head = b""
+                while not head.endswith(b"\r\n\r\n"):
+                    data = connection.recv(65536)
+                    if not data:
+                        return
+                    head += data
+                head = head.decode("latin-1")
+                self.heads.append(head[:-4])
+                self._handle(connection, head)
+            except OSError:
+                # The client left.
+                pass
+
+
+def answering(reply):
+    """Returns a handler that sends these bytes."""
+    return lambda connection, head: connection.sendall(reply)
+
+
+def response(body=ANSWER, *headers):
+    lines = ["HTTP/1.1 200 OK", "Content-Length: {}".format(len(body))] + list(headers)
+    return "\r\n".join(lines + ["", ""]).encode("latin-1") + body
+
+
+def redirecting(location):
+    """Returns a handler that redirects there."""
+    text = "HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n".format(location)
+    return answering(text.encode("latin-1"))
+
+
+def drip(connection, data):
+    """Sends the data again and again, a byte every tenth of a second, until the client leaves."""
+    for byte in itertools.cycle(data):
+        connection.sendall(bytes([byte]))
+        if select.select([connection], [], [], 0.1)[0]:
+            return
+
+
+def wait_for_the_end(connection):
+    while connection.recv(65536):
+        pass
+
+
+def headers_of(head):
+    """Returns the headers of a request as {lower-case name: value}."""
+    lines = head.split("\r\n")[1:]
+    return {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines}
+
+
+def pump(one, other):
+    """Passes on what two connections send to each other until one of them ends."""
+    while True:
+        for ready in select.select([one, other], [], [])[0]:
+            data = ready.recv(65536)
+            if not data:
+                return
+            (other if ready is one else one).sendall(data)
+
+
+def act_as_proxy(connection, head):
+    """Handles a request as an HTTP proxy does, tunnels (CONNECT) too."""
+    method, target, _ = head.split("\r\n")[0].split(" ")
+    authority = target if method == "CONNECT" else target.partition("://")[2].partition("/")[0]
+    host, _, port = authority.rpartition(":")
+    with closing(socket.create_connection((host.strip("[]"), int(port)))) as upstream:
+        if method == "CONNECT":
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
+        else:
+            upstream.sendall(head.encode("latin-1"))
+        pump(connection, upstream)
+
+
+@pytest.fixture
+def proxy():
+    with Server(act_as_proxy) as running:
+        yield running
+
+
+@pytest.fixture
+def closed_port():
+    """The address of a port that is bound, so that nobody else has it, but does not listen."""
+    with closing(socket.socket()) as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield "127.0.0.1:{}".format(sock.getsockname()[1])
+
+
+def record_of(result):
+    """Returns the error record of a run that printed nothing on stdout."""
+    assert (result.code, result.stdout) == (1, "")
+    return only_record(result)
+
+
+def only_record(result, name="error"):
+    """Returns the one record on stderr, with its keys in order."""
+    line, = result.stderr.splitlines()
+    record = json.loads(line)
+    assert line == json.dumps(record, separators=(",", ":"))
+    assert list(record) == [name]
+    if name == "error":
+        assert list(record["error"]) == ["kind", "source", "message"]
+    return record[name]
+
+
+def requests_of(tracker, action="announce"):
+    return [record.fields for record in tracker.requests if record.action == action]
+
+
+def options(**settings):
+    """Returns HttpOptions for fetch(), the usual ones but for what is given."""
+    usual = dict(family=socket.AF_UNSPEC, user_agent="test", headers=[], tls=client.Tls())
+    usual.update(environ={}, resolve=client.look_up_within, trace=None)
+    usual.update(settings)
+    return client.HttpOptions(**usual)
+
+
+def fetch(url, timeout=5, limit=client.ANNOUNCE_LIMIT, **settings):
+    return client.fetch(url, options(**settings), time.monotonic() + timeout, limit)
+
+
+def failure_of(url, **settings):
+    with pytest.raises(client.Failure) as caught:
+        fetch(url, **settings)
+    return caught.value
+
+
+# URLs and queries
+
+
+@pytest.mark.parametrize("given, announce, scrape", [
+    ("http://h", "http://h/announce", "http://h/scrape"),
+    ("http://h/", "http://h/announce", "http://h/scrape"),
+    ("HTTPS://h:8443", "https://h:8443/announce", "https://h:8443/scrape"),
+    ("http://h?key=1", "http://h/announce?key=1", "http://h/scrape?key=1"),
+    ("http://h/announce", "http://h/announce", "http://h/scrape"),
+    ("http://h/scrape", "http://h/announce", "http://h/scrape"),
+    ("http://h/a/scrape.php?x=1", "http://h/a/announce.php?x=1", "http://h/a/scrape.php?x=1"),
+    ("http://h/announce/KEY", "http://h/announce/KEY", "http://h/scrape/KEY"),
+    ("http://h/KEY/announce.php?x=1", "http://h/KEY/announce.php?x=1", "http://h/KEY/scrape.php?x=1"),
+    ("http://h/announce/", "http://h/announce/", "http://h/scrape/"),
+    ("http://h/announce#part", "http://h/announce", "http://h/scrape"),
+    ("http://u:p@h/announce", "http://u:p@h/announce", "http://u:p@h/scrape"),
+    ("http://[2001:db8::1]:80", "http://[2001:db8::1]:80/announce", "http://[2001:db8::1]:80/scrape"),
+    ("http://[fe80::1%eth0]", "http://[fe80::1%25eth0]/announce", "http://[fe80::1%25eth0]/scrape"),
+    ("http://bücher.example/é/announce?k=ü", "http://xn--bcher-kva.example/%C3%A9/announce?k=%C3%BC",
+     "http://xn--bcher-kva.example/%C3%A9/scrape?k=%C3%BC"),
+    ("http://h/other", "http://h/other", None),
+    ("http://h/announce/a/b", "http://h/announce/a/b", None),
+    ("http://h/Announce", "http://h/Announce", None),
+])
+def test_announce_and_scrape_urls(given, announce, scrape):
+    assert client.announce_url(given) == announce
+    assert client.announce_url(announce) == announce
+    if scrape:
+        assert client.scrape_url(given) == scrape
+    else:
+        with pytest.raises(ValueError, match="no scrape URL"):
+            client.scrape_url(given)
+
+
+BROKEN_URLS = [
+    ("tracker.example", "no scheme"),
+    ("udp://tracker.example:6969", "'udp' is not http or https"),
+    ("file:///etc/passwd", "'file' is not http or https"),
+    ("http://", "not a host name"),
+    ("http:///announce", "not a host name"),
+    ("http://a b/", "no spaces"),
+    ("http://h/\r\nX-Forged: 1", "no spaces, control characters"),
+    ("http://h/\tx", "no spaces, control characters"),
+    ("http://h\\x/", "backslashes"),
+    ("http://h:0/", "port '0'"),
+    ("http://h:65536/", "port '65536'"),
+    ("http://h:http/", "port 'http'"),
+    ("http://[::1/", "in brackets"),
+    ("http://::1/", "in brackets"),
+    ("http://[127.0.0.1]/", "not an IPv6 address"),
+    ("http://h_\u202e/", "control characters"),
+]
+
+
+@pytest.mark.parametrize("url, expected", BROKEN_URLS)
+def test_broken_urls(url, expected):
+    for function in (client.announce_url, client.scrape_url):
+        with pytest.raises(ValueError, match=expected):
+            function(url)
+
+
+def test_announce_query():
+    announce = client.HttpAnnounce(
+        info_hash=bytes(range(20)), peer_id=b"-TR4040-abcdefghijkl", port=6881, uploaded=1,
+        downloaded=2, left=3, event="started", compact=1,
+    )
+    query = client.announce_query(announce)
+    assert query == (
+        "info_hash=%00%01%02%03%04%05%06%07%08%09%0A%0B%0C%0D%0E%0F%10%11%12%13"
+        "&peer_id=-TR4040-abcdefghijkl&port=6881&uploaded=1&downloaded=2&left=3&event=started"
+        "&compact=1"
+    )
+    for event in ("none", None):
+        assert "event" not in client.announce_query(announce._replace(event=event))
+    everything = announce._replace(
+        peer_addr="2001:db8::1", peers_wanted=0, key=b"a&b=\xff", tracker_id="é #"
+    )
+    added = client.announce_query(everything)[len(query) :]
+    assert sorted(added[1:].split("&")) == [
+        "ip=2001%3Adb8%3A%3A1", "key=a%26b%3D%FF", "numwant=0", "trackerid=%C3%A9%20%23",
+    ]
+
+
+def test_scrape_query():
+    assert client.scrape_query([]) == ""
+    query = client.scrape_query([HASH_BYTES, b"\xff" * 20])
+    assert query == "info_hash=%9C8B%22%13%E3%0B%FF%21%2B0%C3%60%D2o%9A%02%13d%22&info_hash=" + (
+        "%FF" * 20
+    )
+
+
+@pytest.mark.parametrize("url, query, expected", [
+    ("http://h/a", "x=1", "http://h/a?x=1"),
+    ("http://h/a?k=v", "x=1", "http://h/a?k=v&x=1"),
+    ("http://h/a?", "x=1", "http://h/a?x=1"),
+    ("http://h/a?k=v&", "x=1", "http://h/a?k=v&x=1"),
+    ("http://h/a", "", "http://h/a"),
+])
+def test_with_query(url, query, expected):
+    assert client.with_query(url, query) == expected
+
+
+# Proxies
+
+
+@pytest.mark.parametrize("url, environ, expected", [
+    ("http://h/", {}, None),
+    ("http://h/", {"http_proxy": ""}, None),
+    ("http://h/", {"http_proxy": "http://p:3128"}, "http://p:3128"),
+    ("http://h/", {"http_proxy": "p:3128"}, "http://p:3128"),
+    ("http://h/", {"http_proxy": "http://u:p@p:3128/"}, "http://u:p@p:3128/"),
+    ("http://h/", {"https_proxy": "http://p:3128"}, None),
+    ("http://h/", {"HTTP_PROXY": "http://p:3128", "ALL_PROXY": "socks5://p"}, None),
+    ("https://h/", {"https_proxy": "http://p:3128"}, "http://p:3128"),
+    ("https://h/", {"http_proxy": "http://p:3128"}, None),
+    ("http://h/", {"http_proxy": "http://p:1", "all_proxy": "socks5://p"}, "http://p:1"),
+    ("http://h/", {"all_proxy": "socks5://p", "no_proxy": "h"}, None),
+    ("https://h/", {"https_proxy": "socks5://p", "no_proxy": "*"}, None),
+])
+def test_proxy_for(url, environ, expected):
+    assert client.proxy_for(url, environ) == expected
+
+
+@pytest.mark.parametrize("url, environ, expected", [
+    ("http://h/", {"all_proxy": "http://p:3128"}, "all_proxy"),
+    ("http://h/", {"all_proxy": "socks5://p:1080", "no_proxy": "x"}, "all_proxy"),
+    ("http://h/", {"http_proxy": "socks5h://user:secret@p:1080"}, "http_proxy: scheme 'socks5h'"),
+    ("https://h/", {"https_proxy": "https://p:1080"}, "https_proxy: scheme 'https'"),
+    ("http://h/", {"http_proxy": "http://user:secret@p:port"}, "http_proxy: not a URL"),
+    ("http://h/", {"http_proxy": "http://p\r\nX: 1"}, "http_proxy: not a URL"),
+])
+def test_proxies_that_are_not_supported(url, environ, expected):
+    with pytest.raises(ValueError, match=expected) as caught:
+        client.proxy_for(url, environ)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url, no_proxy, exempt", [
+    ("http://tracker.example/", "tracker.example", True),
+    ("http://tracker.example/", "TRACKER.example", True),
+    ("http://tracker.example./", "tracker.example", True),
+    ("http://tracker.example/", "example", True),
+    ("http://tracker.example/", ".example", True),
+    ("http://tracker.example/", "*.example", True),
+    ("http://tracker.example/", ".tracker.example", True),
+    ("http://tracker.example/", "racker.example", False),
+    ("http://tracker.example/", "a.tracker.example", False),
+    ("http://tracker.example/", "a, b tracker.example", True),
+    ("http://tracker.example/", "*", True),
+    ("http://tracker.example/", "", False),
+    ("http://tracker.example/", ",.,", False),
+    ("http://tracker.example/", "tracker.example:80", True),
+    ("http://tracker.example/", "tracker.example:443", False),
+    ("https://tracker.example/", "tracker.example:443", True),
+    ("http://tracker.example:6969/", "tracker.example:6969", True),
+    ("http://tracker.example:6969/", "tracker.example:80", False),
+    ("http://10.1.2.3/", "10.1.2.3", True),
+    ("http://10.1.2.3:81/", "10.1.2.3:81", True),
+    ("http://10.1.2.3/", "10.0.0.0/8", True),
+    ("http://10.1.2.3/", "10.1.2.9/24", True),
+    ("http://10.1.2.3/", "11.0.0.0/8", False),
+    ("http://10.1.2.3/", "2.3", False),
+    ("http://10.1.2.3/", "10.0.0.0/99", False),
+    ("http://[2001:db8::1]/", "2001:db8::1", True),
+    ("http://[2001:db8::1]/", "[2001:db8::1]", True),
+    ("http://[2001:db8::1]/", "2001:db8:0::1", True),
+    ("http://[2001:db8::1]/", "[2001:db8::1]:80", True),
+    ("http://[2001:db8::1]/", "[2001:db8::1]:81", False),
+    ("http://[2001:db8::1]/", "2001:db8::/32", True),
+    ("http://[2001:db8::1]/", "10.0.0.0/8", False),
+])
+def test_no_proxy(url, no_proxy, exempt):
+    environ = {"http_proxy": "http://p:1", "https_proxy": "http://p:1", "no_proxy": no_proxy}
+    assert (client.proxy_for(url, environ) is None) == exempt
+
+
+def test_an_http_request_through_a_proxy(http, tracker, proxy):
+    environment = {"http_proxy": proxy.url.replace("//", "//user:p%40ss@")}
+    result = http("announce", tracker.http_url, HASH, env=environment)
+    assert (result.code, result.stderr) == (0, "")
+    head, = proxy.heads
+    assert head.startswith("GET {}/announce?info_hash=".format(tracker.http_url))
+    headers = headers_of(head)
+    assert headers["host"] == tracker.http_url[len("http://") :]
+    assert base64.b64decode(headers["proxy-authorization"].split()[1]) == b"user:p@ss"
+    result = http("announce", tracker.http_url, HASH, env=dict(environment, no_proxy="127.0.0.1"))
+    assert result.code == 0
+    assert len(proxy.heads) == 1
+
+
+def test_an_https_request_through_a_proxy(http, secure_tracker, cacert, proxy):
+    environment = {"https_proxy": proxy.url.replace("//", "//user:pass@")}
+    arguments = ["announce", secure_tracker.http_url, HASH, "--cacert", cacert]
+    result = http(*arguments, "--header", "Cookie: secret", env=environment)
+    assert (result.code, result.stderr) == (0, "")
+    head, = proxy.heads
+    target = "localhost:{}".format(secure_tracker.http_port)
+    assert head.startswith("CONNECT {} HTTP/1.1\r\n".format(target))
+    headers = headers_of(head)
+    assert headers["host"] == target
+    assert base64.b64decode(headers["proxy-authorization"].split()[1]) == b"user:pass"
+    assert "cookie" not in headers
+    # What is for the proxy does not go to the tracker.
+    request, = requests_of(secure_tracker)
+    assert "Proxy-Authorization" not in dict(request["headers"])
+
+
+def test_a_proxy_that_refuses(http, tracker):
+    reply = b"HTTP/1.1 407 Proxy \x1b[31mAuthentication\r\nContent-Length: 0\r\n\r\n"
+    with Server(answering(reply)) as proxy:
+        for scheme in ("http", "https"):
+            environment = {scheme + "_proxy": proxy.url}
+            url = tracker.http_url.replace("http", scheme)
+            error = record_of(http("announce", url, HASH, env=environment))
+            assert error["kind"] == "http_status"
+            assert "407" in error["message"]
+            assert "\x1b" not in error["message"]
+    assert tracker.requests == []
+
+
+def test_a_proxy_that_is_not_there(http, tracker, closed_port):
+    for scheme in ("http", "https"):
+        environment = {scheme + "_proxy": "http://" + closed_port}
+        url = tracker.http_url.replace("http", scheme)
+        error = record_of(http("announce", url, HASH, env=environment))
+        assert error["kind"] == "refused"
+        assert "proxy" in error["message"]
+
+
+@pytest.mark.parametrize("reply, kind", [
+    (b"", "timeout"),
+    (b"HTTP/1.1 200 ", "timeout"),
+    (b"HTTP/1.1 200 OK\r\nX-Drip: ", "timeout"),
+    (b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 100000, "too_large"),
+    (b"HTTP/1.1 200 OK\r\n" + b"X-Many: x\r\n" * 10000, "too_large"),
+    (b"220 mail.example ESMTP\r\n", "invalid_response"),
+])
+def test_a_proxy_that_hangs_or_babbles(http, reply, kind):
+    def handle(connection, head):
+        connection.sendall(reply)
+        drip(connection, b"x")
+
+    with Server(handle) as proxy:
+        environment = {"https_proxy": proxy.url}
+        result = http("announce", "https://t.invalid", HASH, "--timeout", "1", env=environment)
+    assert record_of(result)["kind"] == kind
+    assert result.seconds < 3
+
+
+@pytest.mark.parametrize("environment", [
+    {"all_proxy": "socks5://user:secret@127.0.0.1:9"},
+    {"http_proxy": "socks5://user:secret@127.0.0.1:9"},
+    {"http_proxy": "https://user:secret@127.0.0.1:9"},
+])
+def test_an_unsupported_proxy_is_wrong_usage(http, tracker, environment):
+    result = http("announce", tracker.http_url, HASH, env=environment)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("http_tracker_client.py: error: " + list(environment)[0])
+    assert result.stderr.count("\n") == 1
+    assert "secret" not in result.stderr
+    assert tracker.requests == []
+
+
+def test_an_unsupported_proxy_behind_a_redirect(tracker):
+    with Server(redirecting("https://127.0.0.1:1/")) as server:
+        failure = failure_of(server.url, environ={"https_proxy": "socks5://127.0.0.1:9"})
+    assert failure.kind == "unreachable"
+    assert "https_proxy" in str(failure)
+
+
+# Replies
+
+
+def reply(body, status=200, content_type="text/plain"):
+    return client.HttpResponse(status, "Reason", content_type, None, body, "127.0.0.1:80")
+
+
+@pytest.mark.parametrize("ending", [b"", b"\r\n", b" \t\n\n"])
+def test_read_reply(ending):
+    assert client.read_reply(reply(b"d8:intervali9ee" + ending)) == {b"interval": 9}
+
+
+@pytest.mark.parametrize("body, status, kind", [
+    (b"<html>\x1b[31m</html>", 200, "invalid_response"),
+    (b"<html></html>", 404, "http_status"),
+    (b"", 200, "invalid_response"),
+    (b"d8:interval", 200, "invalid_response"),
+    (b"de\0", 200, "invalid_response"),
+    (b"dede", 200, "invalid_response"),
+    (bytes(range(256)) * 1000, 503, "http_status"),
+])
+def test_read_reply_of_what_is_no_bencode(body, status, kind):
+    with pytest.raises(client.Failure) as caught:
+        client.read_reply(reply(body, status, "text/html\x1b" + "x" * 10000))
+    assert caught.value.kind == kind
+    message = str(caught.value)
+    assert str(status) in message
+    assert "text/html\\x1b" in message
+    assert message.isprintable()
+    assert len(message) < 800
+
+
+@pytest.mark.parametrize("value, status, event, kind, expected", [
+    ({b"interval": 1}, 200, "started", None, None),
+    ({b"peers": b""}, 200, "started", None, None),
+    ({b"peers6": []}, 200, None, None, None),
+    ({}, 200, "stopped", None, None),
+    ({}, 200, "started", "invalid_response", "interval"),
+    ([], 200, "stopped", "invalid_response", "dictionary"),
+    (1, 200, "none", "invalid_response", "dictionary"),
+    ({b"interval": 1}, 400, "started", "http_status", "400"),
+    ({b"interval": 1}, 500, "stopped", "http_status", "500"),
+    ({b"failure reason": b"no"}, 200, "started", "failure_reason", "no"),
+    ({b"failure reason": "nön".encode()}, 404, "stopped", "failure_reason", "nön"),
+    ({b"failure reason": b"refus\xe9"}, 200, "started", "failure_reason", "refusé"),
+    ({b"failure reason": 13, b"interval": 1}, 200, "started", "failure_reason", "13"),
+])
+def test_check_announce(value, status, event, kind, expected):
+    if not kind:
+        assert client.check_announce(value, status, event) is None
+        return
+    with pytest.raises(client.Failure, match=expected) as caught:
+        client.check_announce(value, status, event)
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize("value, status, kind", [
+    ({b"files": {}}, 200, None),
+    ({b"files": []}, 200, "invalid_response"),
+    ({b"interval": 1}, 200, "invalid_response"),
+    ([], 200, "invalid_response"),
+    ({b"files": {}}, 404, "http_status"),
+    ({b"files": {}, b"failure reason": b"no"}, 200, "failure_reason"),
+])
+def test_check_scrape(value, status, kind):
+    if not kind:
+        assert client.check_scrape(value, status) is None
+        return
+    with pytest.raises(client.Failure) as caught:
+        client.check_scrape(value, status)
+    assert caught.value.kind == kind
+
+
+def test_counts():
+    announce = {b"interval": 1, b"complete": 2, b"incomplete": 3}
+    assert client.announce_counts(announce) == (1, 2, 3)
+    assert client.announce_counts({b"interval": b"1", b"complete": [2]}) == (None, None, None)
+    entry = {b"complete": 2, b"incomplete": b"x"}
+    narrow = HASH_BYTES.decode("latin-1").encode("utf-8")
+    for key in (HASH_BYTES, narrow):
+        reply = {b"files": {b"\xff" * 20: {}, key: entry}}
+        assert client.scrape_counts(reply, HASH_BYTES) == (2, None)
+    assert client.scrape_counts({b"files": {HASH_BYTES[:19]: entry}}, HASH_BYTES) == (None, None)
+    assert client.scrape_counts({b"files": {HASH_BYTES: 1}}, HASH_BYTES) == (None, None)
+
+
+# Announce
+
+
+def test_announce_with_the_defaults(http, tracker):
+    result = http("announce", tracker.http_url, HASH)
+    assert (result.code, result.stderr) == (0, "")
+    expected = {"complete": 1, "incomplete": 0, "interval": 120, "min interval": 120, "peers": []}
+    assert result.stdout == json.dumps(expected, indent=2) + "\n"
+    request, = requests_of(tracker)
+    assert request["path"] == "/announce"
+    assert request["parameters"] == {
+        "info_hash": HASH_BYTES,
+        "peer_id": b"-qB00000000000000001",
+        "port": b"17548",
+        "uploaded": b"0",
+        "downloaded": b"0",
+        "left": b"0",
+        "event": b"completed",
+        "compact": b"1",
+    }
+    assert sorted(request["headers"]) == [
+        ("Accept-Encoding", "identity"),
+        ("Connection", "close"),
+        ("Host", tracker.http_url[len("http://") :]),
+        ("User-Agent", "http_tracker_client.py/" + client.VERSION),
+    ]
+
+
+def test_announce_with_every_option(http, tracker):
+    given = (
+        "--event started --uploaded 1 --downloaded 2 --left 3 --port 6881 --peer-addr 2001:db8::1"
+        " --peer-id -TR4040-abcdefghijkl --compact 0 --peers-wanted -1 --key -4 --tracker-id -x"
+        " --user-agent agent/1 --timeout 5.5 --format json -4"
+    ).split()
+    given += ["--header", "X-One: 1", "--header", "x-two:", "--header", "X-One:  é "]
+    result = http(*given[:8], "announce", tracker.http_url, *given[8:], HASH)
+    assert (result.code, result.stderr) == (0, "")
+    request, = requests_of(tracker)
+    parameters = dict(request["parameters"])
+    assert parameters.pop("info_hash") == HASH_BYTES
+    assert parameters == {
+        "event": b"started", "uploaded": b"1", "downloaded": b"2", "left": b"3", "port": b"6881",
+        "ip": b"2001:db8::1", "peer_id": b"-TR4040-abcdefghijkl", "compact": b"0",
+        "numwant": b"-1", "key": b"-4", "trackerid": b"-x",
+    }
+    headers = {name.lower(): value for name, value in request["headers"]}
+    assert headers["user-agent"] == "agent/1"
+    assert headers["x-one"].encode("latin-1").decode() == "1, é"
+    assert headers["x-two"] == ""
+
+
+@pytest.mark.parametrize("event, sent", [
+    ("none", None), ("started", b"started"), ("stopped", b"stopped"), ("completed", b"completed"),
+])
+def test_events(http, tracker, event, sent):
+    assert http("announce", tracker.http_url, HASH, "--event", event).code == 0
+    assert requests_of(tracker)[0]["parameters"].get("event") == sent
+
+
+def test_a_peer_joins_and_leaves(http, tracker):
+    assert http("announce", tracker.http_url, HASH, "--left", "1").code == 0
+    assert tracker.swarm(HASH_BYTES) == (0, 1, 1)
+    assert http("announce", tracker.http_url, HASH, "--event", "stopped").code == 0
+    assert tracker.swarm(HASH_BYTES) == (0, 1, 0)
+
+
+def test_any_dictionary_answers_event_stopped(http, tracker):
+    tracker.http_fault = "empty-dictionary"
+    result = http("announce", tracker.http_url, HASH, "--event", "stopped")
+    assert (result.code, result.stdout, result.stderr) == (0, "{}\n", "")
+
+
+@pytest.mark.parametrize("given", [
+    HASH.upper(),
+    "TQ4EEIQT4MF76IJLGDBWBUTPTIBBGZBC",
+    "magnet:?dn=x&xt=urn:btih:" + HASH,
+    HASH + "0" * 24,
+])
+def test_ways_to_give_an_info_hash(http, tracker, given):
+    assert http("announce", tracker.http_url, given).code == 0
+    assert requests_of(tracker)[0]["info_hashes"] == [HASH_BYTES]
+
+
+def test_the_query_of_the_url_is_kept(http):
+    with LoopbackTracker(expected_query="passkey=abc") as tracker:
+        url = tracker.http_url + "/announce?passkey=abc"
+        for command in ("announce", "scrape"):
+            assert http(command, url, HASH).code == 0
+        result = http("announce", tracker.http_url, HASH)
+        assert (result.code, result.stderr) == (1, "")
+        assert list(result.json) == ["failure reason"]
+
+
+def test_credentials_in_the_url(http, tracker):
+    url = tracker.http_url.replace("//", "//user:p%40ss:w%C3%B6rd@")
+    result = http("announce", url, HASH, "-v")
+    assert result.code == 0
+    headers = dict(requests_of(tracker)[0]["headers"])
+    kind, value = headers["Authorization"].split()
+    assert kind == "Basic"
+    assert base64.b64decode(value) == "user:p@ss:wörd".encode()
+    assert "@" not in headers["Host"]
+    assert "p%40ss" not in result.stderr
+
+
+def test_a_given_authorization_comes_before_that_of_the_url(http, tracker):
+    url = tracker.http_url.replace("//", "//user:pass@")
+    header = "authorization: Bearer token"
+    assert http("announce", url, HASH, "--header", header).code == 0
+    assert dict(requests_of(tracker)[0]["headers"])["Authorization"] == "Bearer token"
+
+
+def test_peers_over_ipv4_and_ipv6(http, tracker):
+    tracker.add_peer(HASH_BYTES, "198.51.100.7", 6881, peer_id=b"-TR4040-abcdefghijkl")
+    tracker.add_peer(HASH_BYTES, "2001:db8::7", 6882, peer_id=b"\x00\xff" * 10)
+    result = http("announce", tracker.http_url, HASH)
+    assert result.json["peers"] == [
+        {"ip": "198.51.100.7", "port": 6881}, {"ip": "2001:db8::7", "port": 6882},
+    ]
+    assert list(result.json) == ["complete", "incomplete", "interval", "min interval", "peers"]
+    result = http("announce", tracker.http_url, HASH, "--compact", "0")
+    assert result.json["peers"] == [
+        {"ip": "198.51.100.7", "peer id": b"-TR4040-abcdefghijkl".hex(), "port": 6881},
+        {"ip": "2001:db8::7", "peer id": "00ff" * 10, "port": 6882},
+    ]
+    assert list(result.json["peers"][0]) == ["ip", "peer id", "port"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["-6"], ["--ipv6"]])
+def test_announce_and_scrape_over_ipv6(http, arguments):
+    with LoopbackTracker(hosts=["::1"]) as tracker:
+        assert http("announce", tracker.http_url, HASH, *arguments).code == 0
+        assert http("scrape", tracker.http_url, HASH, *arguments).code == 0
+        assert requests_of(tracker)[0]["headers"]
+        assert dict(requests_of(tracker)[0]["headers"])["Host"] == tracker.http_url[7:]
+
+
+SHOWN = [
+    # fault, event, what is shown
+    ("missing-counts", {"interval": 120, "min interval": 120, "peers": []}),
+    ("missing-interval", {"complete": 1, "incomplete": 0, "min interval": 120, "peers": []}),
+    ("missing-peers", {"complete": 1, "incomplete": 0, "interval": 120, "min interval": 120}),
+    ("extra-keys", {
+        "complete": 1, "incomplete": 0, "interval": 120, "min interval": 120, "peers": [],
+        "downloaded": 12, "external ip": "198.51.100.7", "tracker id": "id 1",
+        "warning message": "please update",
+    }),
+    ("wrong-types", {
+        "complete": 1, "incomplete": 0, "interval": "soon", "min interval": 120, "peers": 7,
+        "peers6": 7,
+    }),
+    ("odd-types", {
+        "complete": "many", "incomplete": [1], "interval": 120, "min interval": {"seconds": 1},
+        "peers": [],
+    }),
+    ("negative-numbers", {
+        "complete": -2, "incomplete": -3, "interval": -1, "min interval": -1, "peers": [],
+    }),
+    ("peers6-only", {
+        "complete": 1, "incomplete": 0, "interval": 120, "min interval": 120, "peers": [
+            {"ip": "2001:db8::7", "port": 6881}, {"ip": "2001:db8::8", "port": 6881},
+        ],
+    }),
+    ("uneven-peers", {
+        "complete": 1, "incomplete": 0, "interval": 120, "min interval": 120, "peers": [
+            {"ip": "198.51.100.7", "port": 6881}, {"ip": "198.51.100.8", "port": 6882},
+        ],
+    }),
+    ("dictionary-peers", {
+        "complete": 1, "incomplete": 0, "interval": 120, "min interval": 120, "peers": [
+            {"ip": "198.51.100.7", "peer id": b"-LT0001-dictionary01".hex(), "port": 6881},
+            {"ip": "2001:db8::7", "peer id": b"-LT0001-dictionary02".hex(), "port": 6882},
+        ],
+    }),
+    ("broken-dictionary-peers", {
+        "complete": 1, "incomplete": 0, "interval": 120, "min interval": 120, "peers": [
+            {}, {"ip": "198.51.100.7"}, {"port": 6881},
+            {"ip": 7, "peer id": [], "port": "6881"},
+            {"ip": "", "peer id": b"short".hex(), "port": 70000},
+            {"ip": {"hex": "fffe"}, "peer id": b"-LT0001-dictionary01".hex(), "port": -1},
+            13, "198.51.100.7:6881", [],
+        ],
+    }),
+    ("unsorted-keys", {
+        "complete": 1, "incomplete": 0, "interval": 120, "min interval": 120, "peers": [],
+    }),
+]
+
+
+@pytest.mark.parametrize("fault, expected", SHOWN, ids=[fault for fault, _ in SHOWN])
+def test_what_an_announce_shows(http, tracker, fault, expected):
+    tracker.http_fault = fault
+    result = http("announce", tracker.http_url, HASH, "--format", "compact")
+    assert (result.code, result.stderr) == (0, "")
+    # As text, since the order of the keys counts.
+    assert result.stdout == json.dumps(expected, separators=(",", ":")) + "\n"
+
+
+@pytest.mark.parametrize("body, expected", [
+    (b"d11:external ip16:" + b"\0" * 15 + b"\x01" + b"8:intervali1ee",
+     {"interval": 1, "external ip": "::1"}),
+    (b"d11:external ip3:abc8:intervali1ee", {"interval": 1, "external ip": "abc"}),
+    (b"d8:intervali1e1:x2:\xff\xfe2:\xff\x00i7ee",
+     {"interval": 1, "x": {"hex": "fffe"}, "ff00": 7}),
+    (b"d8:intervali1e15:warning message6:refus\xe9e",
+     {"interval": 1, "warning message": "refusé"}),
+    (b"d5:peers6:\x7f\0\0\x01\x1a\xe16:peers6i7ee",
+     {"peers": [{"ip": "127.0.0.1", "port": 6881}], "peers6": 7}),
+    (b"d5:peersi7e6:peers618:" + b"\0" * 15 + b"\x01\x1a\xe1e",
+     {"peers": 7, "peers6": [{"ip": "::1", "port": 6881}]}),
+    (b"d5:peersld2:ip9:127.0.0.1eee", {"peers": [{"ip": "127.0.0.1"}]}),
+])
+def test_odd_announce_replies(http, body, expected):
+    with Server(answering(response(body))) as server:
+        result = http("announce", server.url, HASH, "--format", "compact")
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout == json.dumps(expected, separators=(",", ":")) + "\n"
+
+
+def test_a_reply_of_the_deepest_nesting(http):
+    body = b"d1:a" + b"l" * 255 + b"e" * 255 + b"8:intervali1ee"
+    with Server(answering(response(body))) as server:
+        for style in ("pretty", "compact"):
+            assert http("announce", server.url, HASH, "--format", style).code == 0
+
+
+# Scrape
+
+
+def test_scrape(http, tracker):
+    tracker.add_peer(HASH_BYTES, "198.51.100.7", 6881)
+    result = http("scrape", tracker.http_url + "/announce", HASH)
+    assert (result.code, result.stderr) == (0, "")
+    expected = {HASH: {"complete": 1, "downloaded": 0, "incomplete": 0}}
+    assert result.stdout == json.dumps(expected, indent=2) + "\n"
+    request, = requests_of(tracker, "scrape")
+    assert (request["path"], request["info_hashes"]) == ("/scrape", [HASH_BYTES])
+
+
+def test_scrape_of_several_hashes(http, tracker):
+    result = http("scrape", tracker.http_url, HASH, "--format", "compact", OTHER_HASH, HASH)
+    assert (result.code, result.stderr) == (0, "")
+    assert sorted(result.json) == sorted([HASH, OTHER_HASH])
+    assert requests_of(tracker, "scrape")[0]["info_hashes"] == [
+        HASH_BYTES, bytes.fromhex(OTHER_HASH), HASH_BYTES,
+    ]
+
+
+def test_full_scrape(http, tracker):
+    for info_hash in (HASH, OTHER_HASH):
+        tracker.add_peer(bytes.fromhex(info_hash), "198.51.100.7", 6881)
+    result = http("scrape", tracker.http_url)
+    assert (result.code, result.stderr) == (0, "")
+    assert set(result.json) == {HASH, OTHER_HASH}
+    assert requests_of(tracker, "scrape")[0]["query"] == ""
+
+
+SCRAPES = [
+    # fault, what is shown of HASH, torrents that were answered of two
+    ("scrape-extra-keys", {"complete": 0, "downloaded": 0, "incomplete": 0, "downloaders": 3,
+                           "name": "a file"}, 2),
+    ("scrape-odd-types", {"complete": "many", "downloaded": [1], "incomplete": 0}, 2),
+    ("scrape-negative", {"complete": -1, "downloaded": -2, "incomplete": -3}, 2),
+    ("scrape-flags", {"complete": 0, "downloaded": 0, "incomplete": 0}, 2),
+    ("latin1-hashes", {"complete": 0, "downloaded": 0, "incomplete": 0}, 2),
+    ("files-of-numbers", 1, 2),
+    ("scrape-truncated", None, 1),
+    ("scrape-empty", None, 0),
+    ("hex-hashes", None, 0),
+    ("odd-hashes", None, 0),
+]
+
+
+@pytest.mark.parametrize("fault, entry, answered", SCRAPES, ids=[row[0] for row in SCRAPES])
+def test_what_a_scrape_shows(http, tracker, fault, entry, answered):
+    tracker.http_fault = fault
+    result = http("scrape", tracker.http_url, OTHER_HASH, HASH, OTHER_HASH)
+    assert result.code == 0
+    if entry is not None:
+        assert list(result.json) == [OTHER_HASH, HASH]
+        assert json.dumps(result.json[HASH]) == json.dumps(entry)
+    if fault == "odd-hashes":
+        assert list(result.json) == [OTHER_HASH[:-2], HASH[:-2]]
+    if fault == "hex-hashes":
+        assert list(result.json) == [OTHER_HASH.encode().hex(), HASH.encode().hex()]
+    if answered == 2:
+        assert result.stderr == ""
+    else:
+        warning = only_record(result, "warning")
+        assert list(warning) == ["kind", "requested", "returned", "message"]
+        assert warning["kind"] == "scrape_response_truncated"
+        assert (warning["requested"], warning["returned"]) == (2, answered)
+
+
+def test_an_answer_for_others_is_truncated(http):
+    with Server(answering(response(b"d5:filesd20:" + b"a" * 20 + b"deee"))) as server:
+        result = http("scrape", server.url, HASH)
+    assert (result.code, list(result.json)) == (0, ["61" * 20])
+    assert only_record(result, "warning")["returned"] == 0
+
+
+def test_limits_of_scrapes(http):
+    size = client.SCRAPE_LIMIT + 1
+    head = "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n".format(size).encode()
+
+    def handle(connection, head_of_request):
+        connection.sendall(head)
+        if "info_hash" not in head_of_request:
+            connection.sendall(b"d5:filesde1:x%d:" % (size - len(b"d5:filesde1:x:e") - 8))
+            connection.sendall(b"x" * (size - len(b"d5:filesde1:x:e") - 8) + b"e")
+
+    with Server(handle) as server:
+        assert record_of(http("scrape", server.url, HASH))["kind"] == "too_large"
+        result = http("scrape", server.url, "--timeout", "30")
+        assert (result.code, result.stdout, result.stderr) == (0, "{}\n", "")
+
+
+# Failures and answers under an error status
+
+
+@pytest.mark.parametrize("fault, expected", [
+    ("failure", {"failure reason": "torrent not registered"}),
+    ("failure-404", {"failure reason": "torrent not registered"}),
+    ("failure-503", {"failure reason": "torrent not registered"}),
+    ("failure-retry-in", {"failure reason": "overloaded", "retry in": 5}),
+    ("failure-retry-never", {"failure reason": "gone for good", "retry in": "never"}),
+    ("failure-empty", {"failure reason": ""}),
+    ("failure-latin1", {"failure reason": "refusé"}),
+    ("failure-not-text", {"failure reason": 13}),
+    ("failure-control-characters", {"failure reason": HOSTILE_TEXT}),
+])
+@pytest.mark.parametrize("command", ["announce", "scrape"])
+def test_failure_reasons(http, tracker, fault, expected, command):
+    tracker.http_fault = fault
+    result = http(command, tracker.http_url, HASH, "--format", "compact")
+    assert (result.code, result.stderr) == (1, "")
+    assert result.stdout == json.dumps(expected, separators=(",", ":")).replace(
+        "\x7f", "\\u007f"
+    ) + "\n"
+    assert result.stdout[:-1].isprintable()
+
+
+def test_a_failure_reason_comes_first(http, tracker):
+    tracker.http_fault = "failure-beside-answer"
+    result = http("announce", tracker.http_url, HASH)
+    assert (result.code, result.stderr) == (1, "")
+    assert list(result.json)[:2] == ["failure reason", "complete"]
+
+
+@pytest.mark.parametrize("fault, command, kind, shown", [
+    ("not-a-dictionary", "announce", "invalid_response", [1, 2]),
+    ("not-a-dictionary", "scrape", "invalid_response", [1, 2]),
+    ("empty-dictionary", "announce", "invalid_response", {}),
+    ("missing-files", "scrape", "invalid_response", {"flags": {"min_request_interval": 900}}),
+    ("files-not-a-dictionary", "scrape", "invalid_response", {"files": [1]}),
+    ("answer-404", "scrape", "http_status",
+     {HASH: {"complete": 0, "downloaded": 0, "incomplete": 0}}),
+    ("answer-500", "announce", "http_status",
+     {"complete": 1, "incomplete": 0, "interval": 120, "min interval": 120, "peers": []}),
+])
+def test_bencode_that_is_no_answer_is_shown(http, tracker, fault, command, kind, shown):
+    tracker.http_fault = fault
+    result = http(command, tracker.http_url, HASH)
+    assert (result.code, result.json) == (1, shown)
+    error = only_record(result)
+    assert (error["kind"], error["source"]) == (kind, tracker.http_url)
+
+
+def test_a_page_is_described(http, tracker):
+    tracker.http_fault = "html-404"
+    message = record_of(http("announce", tracker.http_url, HASH))["message"]
+    for part in ("404", "Not Found", "text/html", "<html><head>"):
+        assert part in message
+
+
+# Every fault of the tracker
+
+
+WELL, FAILURE, SHOWN_WITH_ERROR = "exit 0", "failure reason", "shown, with an error record"
+OUTCOMES = {name: WELL for name, text in HTTP_FAULTS.items() if text.startswith("fine:")}
+OUTCOMES.update({
+    name: "timeout" for name in (
+        "silent silent-after-status-line silent-after-headers silent-in-body silent-handshake"
+        " drip-handshake drip-status-line drip-headers drip-continue drip-body drip-chunk-size"
+        " drip-chunks no-length-no-end redirect-slow redirect-to-silence redirect-to-drip"
+    ).split()
+})
+OUTCOMES.update({
+    name: "too_large" for name in (
+        "endless-status-line endless-continue endless-headers endless-header-line"
+        " too-many-headers endless-body endless-chunks endless-small-chunks"
+        " endless-chunk-size-line endless-trailers large-body huge-content-length gzip-bomb"
+        " too-many-peers"
+    ).split()
+})
+OUTCOMES.update({
+    name: "invalid_response" for name in (
+        "close close-after-status-line close-in-headers reset reset-in-body reset-handshake"
+        " not-http binary-junk no-status-line status-not-a-number html html-control-characters"
+        " content-type-control-characters status-204 status-304 empty-body cut-off"
+        " shorter-than-announced longer-than-announced chunks-cut-off bad-chunk-size"
+        " negative-chunk-size huge-chunk-size gzip-broken gzip-cut-off gzip-not unknown-coding"
+        " trailing-junk deep-nesting huge-integer leading-zero huge-string-length"
+    ).split()
+})
+OUTCOMES.update({
+    name: "http_status" for name in (
+        "html-400 html-404 html-503 reason-phrase-control-characters status-401 status-500"
+        " status-999"
+    ).split()
+})
+OUTCOMES.update({
+    name: "redirect" for name in (
+        "redirect-other-host redirect-loop redirect-endless redirect-file redirect-ftp"
+        " redirect-no-location redirect-bad-url redirect-control-characters redirect-crlf"
+    ).split()
+})
+OUTCOMES["redirect-to-closed-port"] = "refused"
+OUTCOMES.update({name: FAILURE for name in HTTP_FAULTS if name.startswith("failure")})
+OUTCOMES.update({
+    name: SHOWN_WITH_ERROR for name in (
+        "answer-404 answer-500 not-a-dictionary empty-dictionary missing-files"
+        " files-not-a-dictionary"
+    ).split()
+})
+OUTCOMES.update({
+    # What is odd but can be read: the length of a body that ends with the connection, a line
+    # among the headers that is none, keys that are missing or of another type.
+    name: WELL for name in (
+        "slow header-without-colon negative-content-length content-length-not-a-number"
+        " duplicate-keys control-characters-in-keys missing-interval missing-peers wrong-types"
+        " odd-types negative-numbers warning-control-characters uneven-peers"
+        " broken-dictionary-peers peer-control-characters many-peers scrape-empty"
+        " scrape-truncated scrape-odd-types scrape-negative scrape-name-control-characters"
+        " files-of-numbers hex-hashes odd-hashes"
+    ).split()
+})
+ONLY_SCRAPE = {
+    name for name in HTTP_FAULTS
+    if name.startswith(("scrape-", "files-")) or name.endswith("-hashes") or name == "missing-files"
+}
+
+
+def test_every_fault_has_its_outcome():
+    assert set(OUTCOMES) == set(HTTP_FAULTS)
+
+
+@pytest.mark.parametrize("fault", sorted(HTTP_FAULTS))
+def test_faults(http, tracker, fault):
+    tracker.http_fault = fault
+    outcome = OUTCOMES[fault]
+    command = "scrape" if fault in ONLY_SCRAPE else "announce"
+    timeout = 0.7 if outcome == "timeout" else 10
+    result = http(command, tracker.http_url, HASH, "--timeout", timeout)
+    assert "Traceback" not in result.stderr
+    # What a tracker says cannot drive a terminal or forge a line.
+    for output in (result.stdout, result.stderr):
+        assert output.isascii()
+        assert all(line.isprintable() for line in output.split("\n"))
+    assert result.seconds < timeout + 1
+    if outcome == WELL:
+        assert result.code == 0
+        assert result.json is not None
+        assert result.stderr == "" or only_record(result, "warning")
+    elif outcome == FAILURE:
+        assert (result.code, result.stderr) == (1, "")
+        assert "failure reason" in result.json
+    elif outcome == SHOWN_WITH_ERROR:
+        assert result.code == 1
+        assert result.json is not None
+        assert only_record(result)["source"] == tracker.http_url
+    else:
+        error = record_of(result)
+        assert (error["kind"], error["source"]) == (outcome, tracker.http_url)
+        assert len(error["message"]) < 800
+        if outcome == "timeout":
+            assert result.seconds >= timeout
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.13"])
+@pytest.mark.parametrize("fault", [
+    "chunked-with-extras", "negative-chunk-size", "drip-chunks", "drip-headers", "drip-body",
+    "gzip", "gzip-bomb", "redirect-308", "endless-continue", "too-many-headers", "endless-trailers",
+    "huge-chunk-size", "status-304", "shorter-than-announced", "reset-in-body", "close",
+])
+def test_faults_with_the_oldest_and_the_newest_python(http, tracker, pythons, version, fault):
+    if version not in pythons:
+        pytest.skip("Python {0} is not here: pyenv install {0}".format(version))
+    tracker.http_fault = fault
+    outcome = OUTCOMES[fault]
+    timeout = 0.7 if outcome == "timeout" else 10
+    settings = {"python": pythons[version]}
+    result = http("announce", tracker.http_url, HASH, "--timeout", timeout, **settings)
+    assert result.seconds < timeout + 1
+    if outcome == WELL:
+        assert (result.code, result.stderr) == (0, "")
+    else:
+        assert record_of(result)["kind"] == outcome
+
+
+def peak_memory_of(*arguments):
+    """Runs the client and returns (exit code, its peak memory in MiB)."""
+    process = subprocess.Popen(
+        [sys.executable, os.path.join(ROOT, SCRIPT)] + list(arguments),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=clean_environment(),
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status >> 8
+    return process.returncode, usage.ru_maxrss / 1024
+
+
+@pytest.mark.parametrize("fault", [
+    "gzip-bomb", "endless-body", "endless-chunks", "endless-header-line", "endless-trailers",
+    "endless-chunk-size-line",
+])
+def test_memory_stays_flat(tracker, fault):
+    _, usual = peak_memory_of("announce", tracker.http_url, HASH)
+    tracker.http_fault = fault
+    code, peak = peak_memory_of("announce", tracker.http_url, HASH)
+    assert code == 1
+    assert peak < usual + 10
+
+
+# Chunks, lengths and codings, byte by byte
+
+
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("reply", [
+    OK + b"\r\n" + ANSWER,
+    b"HTTP/1.0 200 OK\r\n\r\n" + ANSWER,
+    b"HTTP/1.1 200\r\n\r\n" + ANSWER,
+    b"HTTP/1.1 100 Continue\r\nX: 1\r\n\r\n" + response(),
+    CHUNKED + b"1A\r\n" + ANSWER + b"\r\n0\r\n\r\n",
+    CHUNKED + b"001a ; x=y\r\n" + ANSWER + b"\r\n000;x\r\nX: 1\r\n\r\n",
+    CHUNKED + b"1a\n" + ANSWER + b"\n0\n\n",
+    CHUNKED + b"1a\r\n" + ANSWER + b"\r\n0\r\n",
+    response(gzip.compress(ANSWER), "Content-Encoding: GZIP"),
+    response(gzip.compress(ANSWER) + b"padding", "Content-Encoding: x-gzip"),
+    response(ANSWER, "Content-Encoding: identity"),
+    response(ANSWER + b"ignored").replace(b"33", b"26"),
+])
+def test_replies_that_are_well(reply):
+    with Server(answering(reply)) as server:
+        found = fetch(server.url)
+    assert (found.status, found.body, found.address) == (200, ANSWER, server.address)
+
+
+@pytest.mark.parametrize("reply", [
+    b"",
+    b"\r\n",
+    b"HTTP/1.1\r\n\r\n",
+    b"HTTP/1.1 2x0 OK\r\n\r\n",
+    b"HTTP/2 200 OK\r\n\r\n",
+    b"ICY 200 OK\r\n\r\n",
+    response()[:-1],
+    CHUNKED,
+    CHUNKED + b"1a\r\n" + ANSWER,
+    CHUNKED + b"1a\r\n" + ANSWER + b"\r\n",
+    CHUNKED + b"19\r\n" + ANSWER + b"\r\n0\r\n\r\n",
+    CHUNKED + b"-1\r\n" + ANSWER + b"\r\n0\r\n\r\n",
+    CHUNKED + b"+1a\r\n" + ANSWER + b"\r\n0\r\n\r\n",
+    CHUNKED + b"0x1a\r\n" + ANSWER + b"\r\n0\r\n\r\n",
+    CHUNKED + b"1_a\r\n" + ANSWER + b"\r\n0\r\n\r\n",
+    CHUNKED + b"\r\n" + ANSWER + b"\r\n0\r\n\r\n",
+    CHUNKED + b"ffffffffffffffffff\r\n" + ANSWER,
+    response(b"\x1f\x8b", "Content-Encoding: gzip"),
+    response(ANSWER, "Content-Encoding: deflate"),
+])
+def test_replies_that_are_broken(reply):
+    with Server(answering(reply)) as server:
+        failure = failure_of(server.url)
+    assert failure.kind == "invalid_response"
+    assert str(failure).isprintable()
+
+
+def test_the_limit_of_the_body():
+    for coding in ((), ("Content-Encoding: gzip",)):
+        body = gzip.compress(b"x" * 1000) if coding else b"x" * 1000
+        with Server(answering(response(body, *coding))) as server:
+            assert fetch(server.url, limit=1000).body == b"x" * 1000
+            assert failure_of(server.url, limit=999).kind == "too_large"
+    # What is not compressible is limited as it comes, before it is decompressed.
+    with Server(answering(response(gzip.compress(b""), "Content-Encoding: gzip"))) as server:
+        assert failure_of(server.url, limit=5).kind == "too_large"
+
+
+def test_the_limit_of_the_headers():
+    for count, size, kind in ((90, 700, None), (90, 740, "too_large"), (101, 5, "too_large")):
+        headers = ["X-{}: {}".format(number, "x" * size) for number in range(count)]
+        with Server(answering(response(ANSWER, *headers))) as server:
+            if kind:
+                assert failure_of(server.url).kind == kind
+            else:
+                assert fetch(server.url).body == ANSWER
+
+
+def test_an_empty_compressed_body():
+    with Server(answering(response(b"", "Content-Encoding: gzip"))) as server:
+        assert fetch(server.url).body == b""
+
+
+def test_much_behind_the_end_of_a_compressed_body_takes_no_time():
+    body = gzip.compress(ANSWER) + b"x" * (client.SCRAPE_LIMIT - 1000)
+    with Server(answering(response(body, "Content-Encoding: gzip"))) as server:
+        started = time.monotonic()
+        assert fetch(server.url, timeout=30, limit=client.SCRAPE_LIMIT).body == ANSWER
+    assert time.monotonic() - started < 5
+
+
+# Redirects
+
+
+@pytest.mark.parametrize("location, path", [
+    ("/other?x=1", "/other?x=1"),
+    ("other", "/a/other"),
+    ("../other", "/other"),
+    ("?x=1", "/a/announce?x=1"),
+    ("//{host}/other", "/other"),
+    ("http://{host}/other#part", "/other"),
+    ("http://{host}", "/"),
+    ("HTTP://{host}/other", "/other"),
+    ("/caf\xc3\xa9", "/caf%C3%A9"),
+    ("/caf\xe9", "/caf%C3%A9"),
+])
+def test_where_redirects_lead(location, path):
+    def handle(connection, head):
+        if head.startswith("GET /a/announce?first"):
+            redirecting(location.format(host=server.address))(connection, head)
+        else:
+            connection.sendall(response())
+
+    with Server(handle) as server:
+        assert fetch(server.url + "/a/announce?first").body == ANSWER
+        assert server.heads[1].split()[1] == path
+
+
+@pytest.mark.parametrize("status", ["301", "302", "303", "307", "308"])
+def test_five_redirects_are_followed(status):
+    def handle(connection, head):
+        number = int(head.split()[1].strip("/")) - 1
+        if number < 0:
+            connection.sendall(response())
+        else:
+            text = "HTTP/1.1 {} Gone on\r\nLocation: /{}\r\n\r\n".format(status, number)
+            connection.sendall(text.encode())
+
+    with Server(handle) as server:
+        assert fetch(server.url + "/5").body == ANSWER
+        assert len(server.heads) == 6
+        assert failure_of(server.url + "/6").kind == "redirect"
+        assert len(server.heads) == 12
+
+
+@pytest.mark.parametrize("status", ["300", "304", "305", "306"])
+def test_other_statuses_are_not_followed(status):
+    text = "HTTP/1.1 {} Other\r\nLocation: http://127.0.0.1:1/\r\n\r\n".format(status)
+    with Server(answering(text.encode())) as server:
+        assert fetch(server.url).status == int(status)
+
+
+@pytest.mark.parametrize("location", [
+    "file:///etc/passwd", "ftp://127.0.0.1/", "udp://127.0.0.1:6969", "javascript:alert(1)",
+    "http://[::1/", "http://h:0/", "http://", "/a b", "/a\tb", "/a\x1b[31m", "\\\\h\\x",
+    "/\xe2\x80\xae", "/\x85", "http://h@:80/", "x" * 10000 + ":", "http://" + "x" * 10000,
+])
+def test_redirects_that_are_not_followed(location):
+    with Server(redirecting(location)) as server:
+        failure = failure_of(server.url)
+    assert failure.kind == "redirect"
+    assert str(failure).isprintable()
+    assert len(str(failure)) < 400
+
+
+SECRETS = [("Authorization", "Bearer secret"), ("cookie", "secret"), ("Host", "secret.example")]
+
+
+@pytest.mark.parametrize("headers, credentials", [(SECRETS, ""), ([], "user:secret@")])
+def test_credentials_do_not_follow_to_another_host_or_port(headers, credentials):
+    headers = headers + [("X-Other", "kept")]
+    with Server(answering(response())) as other, Server(redirecting(other.url + "/x")) as home:
+        url = "http://{}{}/announce".format(credentials, home.address)
+        assert fetch(url, headers=headers).body == ANSWER
+        assert "secret" in home.heads[0] or "Authorization" in home.heads[0]
+        found = headers_of(other.heads[0])
+        assert not {"authorization", "cookie"} & set(found)
+        assert found["host"] == other.address
+        assert found["x-other"] == "kept"
+
+
+def test_credentials_stay_with_their_host():
+    def handle(connection, head):
+        first = head.startswith("GET /first")
+        (redirecting("/second") if first else answering(response()))(connection, head)
+
+    with Server(handle) as server:
+        url = "http://user:pass@{}/first".format(server.address)
+        assert fetch(url, headers=[("Cookie", "a=1"), ("Cookie", "b=2")]).body == ANSWER
+        first, second = map(headers_of, server.heads)
+    assert first == second
+    assert second["cookie"] == "a=1; b=2"
+    assert "authorization" in second
+
+
+def test_credentials_do_not_come_back_by_way_of_another_host():
+    def handle(connection, head):
+        first = head.startswith("GET /first")
+        (redirecting(other.url) if first else answering(response()))(connection, head)
+
+    with Server(handle) as home:
+        with Server(redirecting(home.url + "/chosen-by-other")) as other:
+            fetch("http://user:pass@{}/first".format(home.address))
+    assert "authorization" in headers_of(home.heads[0])
+    assert "authorization" not in headers_of(home.heads[1])
+
+
+def test_credentials_of_a_location_are_not_sent():
+    with Server(answering(response())) as other:
+        with Server(redirecting("http://user:pass@{}/".format(other.address))) as home:
+            fetch(home.url)
+        assert "authorization" not in headers_of(other.heads[0])
+
+
+def test_a_failure_behind_a_redirect_says_where(closed_port):
+    with Server(redirecting("http://{}/x".format(closed_port))) as server:
+        failure = failure_of(server.url)
+    assert failure.kind == "refused"
+    assert "http://{}/x".format(closed_port) in str(failure)
+
+
+# TLS
+
+
+@pytest.fixture(scope="session")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def cacert(authority, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tls") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+def server_context(authority, *names):
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def secure_tracker(authority):
+    with LoopbackTracker(tls=server_context(authority, "localhost", "127.0.0.1")) as running:
+        yield running
+
+
+def test_https(http, secure_tracker, cacert, python):
+    for host in ("localhost", "127.0.0.1"):
+        url = secure_tracker.http_url.replace("localhost", host)
+        result = http("announce", url, HASH, "--cacert", cacert, python=python)
+        assert (result.code, result.stderr) == (0, "")
+        assert result.json["peers"] == []
+
+
+def test_a_certificate_of_an_unknown_authority(http, secure_tracker, pythons):
+    for python in pythons.values():
+        error = record_of(http("announce", secure_tracker.http_url, HASH, python=python))
+        assert error["kind"] == "tls"
+        assert "certificate" in error["message"]
+    assert requests_of(secure_tracker) == []
+
+
+def test_a_certificate_of_another_name(http, authority, cacert, pythons):
+    with LoopbackTracker(tls=server_context(authority, "other.example")) as tracker:
+        for python in pythons.values():
+            result = http("announce", tracker.http_url, HASH, "--cacert", cacert, python=python)
+            assert record_of(result)["kind"] == "tls"
+        assert requests_of(tracker) == []
+
+
+def test_insecure(http, authority):
+    with LoopbackTracker(tls=server_context(authority, "other.example")) as tracker:
+        for command in ("announce", "scrape"):
+            result = http(command, tracker.http_url, HASH, "--insecure")
+            assert (result.code, result.stderr) == (0, "")
+
+
+def test_a_name_that_ends_in_a_dot_and_an_address_with_a_scope(authority, cacert):
+    context = server_context(authority, "name.example", "::1")
+    with LoopbackTracker(tls=context) as tracker:
+        for host in ("name.example.", "[::1%lo]"):
+            found = fetch(
+                "https://{}/other".format(host),
+                tls=client.Tls(cacert),
+                resolve=resolving_to(("127.0.0.1", tracker.http_port)),
+            )
+            assert found.status == 404
+
+
+def test_https_on_a_port_that_does_not_speak_tls(http):
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def greet():
+            with closing(listener.accept()[0]) as connection:
+                connection.sendall(b"220 mail.example ESMTP\r\n")
+                wait_for_the_end(connection)
+
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        url = "https://127.0.0.1:{}/".format(listener.getsockname()[1])
+        assert record_of(http("announce", url, HASH))["kind"] == "tls"
+        thread.join()
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.11", "3.13"])
+@pytest.mark.parametrize("fault, kind", [
+    ("silent-handshake", "timeout"), ("drip-handshake", "timeout"), ("reset-handshake", "tls"),
+])
+def test_faults_in_the_handshake(http, secure_tracker, cacert, pythons, version, fault, kind):
+    if version not in pythons:
+        pytest.skip("Python {0} is not here: pyenv install {0}".format(version))
+    secure_tracker.http_fault = fault
+    arguments = ["announce", secure_tracker.http_url, HASH, "--cacert", cacert, "--timeout", "1"]
+    result = http(*arguments, python=pythons[version])
+    assert record_of(result)["kind"] == kind
+    assert result.seconds < 3
+
+
+@pytest.mark.parametrize("fault", [
+    "drip-headers", "drip-body", "drip-chunks", "silent-in-body", "shorter-than-announced",
+    "endless-body", "gzip", "chunked", "http-1.0-no-length", "redirect",
+])
+@pytest.mark.parametrize("version", ["3.6", "3.13"])
+def test_faults_over_tls(http, secure_tracker, cacert, pythons, version, fault):
+    if version not in pythons:
+        pytest.skip("Python {0} is not here: pyenv install {0}".format(version))
+    secure_tracker.http_fault = fault
+    outcome = OUTCOMES[fault]
+    timeout = "1" if outcome == "timeout" else "10"
+    arguments = ["announce", secure_tracker.http_url, HASH, "--cacert", cacert]
+    result = http(*arguments, "--timeout", timeout, python=pythons[version])
+    assert result.seconds < 3
+    if outcome == WELL:
+        assert (result.code, result.stderr) == (0, "")
+    else:
+        assert record_of(result)["kind"] == outcome
+
+
+def test_one_tls_context_for_many_threads(monkeypatch):
+    import ssl
+
+    made = []
+    make = ssl.create_default_context
+
+    def slow(**settings):
+        made.append(settings)
+        time.sleep(0.05)
+        return make(**settings)
+
+    monkeypatch.setattr(ssl, "create_default_context", slow)
+    tls = client.Tls(insecure=True)
+    contexts = []
+    threads = [
+        threading.Thread(target=lambda: contexts.append(tls.context())) for _ in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert len(contexts) == 20
+    assert len(set(map(id, contexts))) == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a certificate\n"])
+def test_a_cacert_that_has_no_certificates(http, tracker, tmp_path, content):
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    result = http("announce", tracker.http_url, HASH, "--cacert", path)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("http_tracker_client.py: error: argument --cacert: ")
+    assert tracker.requests == []
+
+
+def test_certificates_that_cannot_be_loaded(http, tracker, tmp_path):
+    # Python 3.8 and later write the keys of connections there.
+    environment = {"SSLKEYLOGFILE": str(tmp_path / "missing" / "keys")}
+    url = tracker.http_url.replace("http:", "https:")
+    error = record_of(http("announce", url, HASH, env=environment))
+    assert error["kind"] == "tls"
+
+
+# Deadlines and addresses
+
+
+def test_refused(http, closed_port):
+    result = http("announce", "http://" + closed_port, HASH, "--timeout", "30")
+    assert record_of(result)["kind"] == "refused"
+    assert result.seconds < 3
+
+
+def full_listener():
+    """Returns (listener, connections): nobody is let in there any more, nor refused."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    connections = []
+    for _ in range(8):
+        connection = socket.socket()
+        connection.setblocking(False)
+        connection.connect_ex(listener.getsockname())
+        connections.append(connection)
+    select.select([], connections, [], 1)
+    return listener, connections
+
+
+@pytest.fixture
+def silent_address():
+    """An address where connecting takes forever."""
+    listener, connections = full_listener()
+    yield listener.getsockname()
+    for sock in [listener] + connections:
+        sock.close()
+
+
+def test_a_connection_that_is_not_answered(http, silent_address):
+    url = "http://{}:{}".format(*silent_address)
+    result = http("announce", url, HASH, "--timeout", "0.7")
+    error = record_of(result)
+    assert error["kind"] == "timeout"
+    assert 0.7 <= result.seconds < 1.7
+
+
+RESOLVER = '''
+import socket
+import sys
+import threading
+
+def look_up(host, *rest, **settings):
+    if host == "missing.example":
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    sys.stderr.write("looking up\\n")
+    sys.stderr.flush()
+    threading.Event().wait()
+
+socket.getaddrinfo = look_up
+'''
+
+
+@pytest.fixture
+def resolver(tmp_path):
+    """An environment in which names are not there (missing.example) or take forever."""
+    (tmp_path / "sitecustomize.py").write_text(RESOLVER)
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+def test_a_name_that_does_not_resolve(http, resolver):
+    error = record_of(http("announce", "http://missing.example/", HASH, env=resolver))
+    assert error["kind"] == "resolve_failed"
+    assert "missing.example" in error["message"]
+
+
+def test_a_name_lookup_that_hangs(http, resolver):
+    result = http("announce", "http://slow.example/", HASH, "--timeout", "0.7", env=resolver)
+    assert (result.code, result.stdout) == (1, "")
+    first, second = result.stderr.splitlines()
+    assert first == "looking up"
+    assert json.loads(second)["error"]["kind"] == "timeout"
+    assert 0.7 <= result.seconds < 1.7
+
+
+def resolving_to(*addresses):
+    """Returns a resolve function for HttpOptions."""
+    return lambda host, port, family, deadline: list(addresses)
+
+
+def test_the_first_address_that_answers_counts(silent_address, closed_port):
+    refusing = (closed_port.partition(":")[0], int(closed_port.partition(":")[2]))
+    with Server(answering(response())) as server:
+        good = ("127.0.0.1", server.port)
+        for dead in (silent_address, refusing, ("::1%nowhere", 9, 0, 99999)):
+            started = time.monotonic()
+            found = fetch("http://name.example/", resolve=resolving_to(dead, good))
+            assert (found.body, found.address) == (ANSWER, server.address)
+            assert time.monotonic() - started < 2
+        assert headers_of(server.heads[0])["host"] == "name.example"
+        # Many dead addresses, of which each has its share of the time.
+        dead = [silent_address] * 20
+        assert fetch("http://name.example/", timeout=3, resolve=resolving_to(*dead, good)).body
+
+
+def test_a_slow_first_address_is_not_given_up():
+    def late(connection, head):
+        time.sleep(0.5)
+        connection.sendall(response())
+
+    with Server(late) as first, Server(answering(response())) as second:
+        addresses = ("127.0.0.1", first.port), ("127.0.0.1", second.port)
+        found = fetch("http://name.example/", resolve=resolving_to(*addresses))
+        assert found.address == first.address
+        assert second.heads == []
+
+
+def test_all_addresses_are_named_when_all_fail(silent_address, closed_port):
+    refusing = (closed_port.partition(":")[0], int(closed_port.partition(":")[2]))
+    resolve = resolving_to(refusing, silent_address)
+    failure = failure_of("http://name.example/", timeout=0.6, resolve=resolve)
+    assert failure.kind == "timeout"
+    assert closed_port in str(failure)
+    assert "{}:{}".format(*silent_address) in str(failure)
+
+
+def test_a_deadline_that_has_passed():
+    with Server(answering(response())) as server:
+        assert failure_of(server.url, timeout=-1).kind == "timeout"
+
+
+def test_what_resolve_is_asked():
+    asked = []
+
+    def resolve(*arguments):
+        asked.append(arguments)
+        return [("127.0.0.1", server.port)]
+
+    with Server(answering(response())) as server:
+        deadline = time.monotonic() + 5
+        settings = options(resolve=resolve, family=socket.AF_INET)
+        for url in ("http://a.example/", "http://a.example:81/", "http://[2001:db8::a]/"):
+            client.fetch(url, settings, deadline, 1000)
+        settings = settings._replace(environ={"http_proxy": "proxy.example"})
+        client.fetch("http://a.example/", settings, deadline, 1000)
+    assert asked == [
+        ("a.example", 80, socket.AF_INET, deadline),
+        ("a.example", 81, socket.AF_INET, deadline),
+        ("2001:db8::a", 80, socket.AF_INET, deadline),
+        ("proxy.example", 1080, socket.AF_INET, deadline),
+    ]
+
+
+@pytest.mark.parametrize("url, host", [
+    ("http://a.example/", "a.example"),
+    ("http://a.example:80/", "a.example"),
+    ("http://a.example:81/", "a.example:81"),
+    ("http://[2001:db8::a]:81/", "[2001:db8::a]:81"),
+    ("http://[fe80::a%12]/", "[fe80::a]"),
+])
+def test_the_host_header(url, host):
+    with Server(answering(response())) as server:
+        fetch(url, resolve=resolving_to(("127.0.0.1", server.port)))
+        assert headers_of(server.heads[0])["host"] == host
+
+
+def test_a_long_request_to_who_does_not_read():
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        url = "http://127.0.0.1:{}/?{}".format(listener.getsockname()[1], "x" * 8000000)
+        started = time.monotonic()
+        assert failure_of(url, timeout=1).kind == "timeout"
+        assert time.monotonic() - started < 3
+
+
+# Injection
+
+
+@pytest.mark.parametrize("key", ["a b", "a&event=stopped", "a\r\nX-Forged: 1", "a#b", "é", "a%20b"])
+def test_what_is_sent_as_given_cannot_forge_anything(http, tracker, key):
+    assert http("announce", tracker.http_url, HASH, "--key", key, "--tracker-id", key).code == 0
+    request, = requests_of(tracker)
+    assert request["parameters"]["key"] == request["parameters"]["trackerid"] == key.encode()
+    assert request["parameters"]["event"] == b"completed"
+    assert "X-Forged" not in dict(request["headers"])
+
+
+def test_bytes_that_are_not_utf8_are_sent_as_given(tracker):
+    command = [sys.executable, os.path.join(ROOT, SCRIPT), "announce", tracker.http_url, HASH]
+    process = subprocess.run(
+        [word.encode() for word in command] + [b"--key", b"\xff\xfe"],
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert (process.returncode, process.stderr) == (0, b"")
+    assert requests_of(tracker)[0]["parameters"]["key"] == b"\xff\xfe"
+
+
+@pytest.mark.parametrize("header", [
+    "no colon", ": no name", "A B: x", "X: a\r\nX-Forged: 1", "X: a\nb", "X: \x1b[31m",
+    "X\r\n: a", "X:\u202e", "Ü: x", "",
+])
+def test_headers_that_could_forge(http, tracker, header):
+    result = http("announce", tracker.http_url, HASH, "--header", header)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("http_tracker_client.py: error: argument --header: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr[:-1].isprintable()
+    assert tracker.requests == []
+
+
+def test_a_user_agent_that_could_forge(http, tracker):
+    result = http("announce", tracker.http_url, HASH, "--user-agent", "a\r\nX-Forged: 1")
+    assert (result.code, tracker.requests) == (2, [])
+    assert result.stderr.count("\n") == 1
+
+
+def test_hostile_text_is_escaped_with_verbose_too(http, tracker):
+    tracker.http_fault = "redirect-control-characters"
+    result = http("announce", tracker.http_url, HASH, "-v")
+    assert result.code == 1
+    assert all(line.isprintable() for line in result.stderr.split("\n"))
+    assert HOSTILE_LINE not in result.stderr
+
+
+def test_a_source_with_control_characters(http):
+    result = http("announce", "http://h/\x1b[31m\u202e", HASH)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr[:-1].isprintable()
+
+
+# Arguments
+
+
+WRONG = [
+    ([], "no command"),
+    (["frobnicate"], "'frobnicate'"),
+    (["announce"], "URL"),
+    (["announce", "URL"], "INFO_HASH"),
+    (["announce", "URL", HASH, HASH], "unrecognized arguments"),
+    (["announce", "URL", HASH[1:]], "not an info hash"),
+    (["announce", "URL", "magnet:?dn=x"], "not an info hash"),
+    (["scrape"], "URL"),
+    (["scrape", "URL", "x"], "not an info hash"),
+    (["scrape", "URL/other", HASH], "no scrape URL"),
+    (["announce", "URL", HASH, "--event", "paused"], "--event"),
+    (["announce", "URL", HASH, "--uploaded", "-1"], "--uploaded"),
+    (["announce", "URL", HASH, "--downloaded", "9223372036854775808"], "--downloaded"),
+    (["announce", "URL", HASH, "--left", "1.5"], "--left"),
+    (["announce", "URL", HASH, "--port", "0"], "--port"),
+    (["announce", "URL", HASH, "--port", "65536"], "--port"),
+    (["announce", "URL", HASH, "--peer-addr", "a b"], "--peer-addr"),
+    (["announce", "URL", HASH, "--peer-addr", ""], "--peer-addr"),
+    (["announce", "URL", HASH, "--peer-id", "short"], "--peer-id"),
+    (["announce", "URL", HASH, "--compact", "2"], "--compact"),
+    (["announce", "URL", HASH, "--peers-wanted", "x"], "--peers-wanted"),
+    (["announce", "URL", HASH, "--timeout", "0"], "--timeout"),
+    (["announce", "URL", HASH, "--timeout", "nan"], "--timeout"),
+    (["announce", "URL", HASH, "--format", "xml"], "--format"),
+    (["announce", "URL", HASH, "--nonsense"], "--nonsense"),
+    (["announce", "URL", HASH, "--time", "1"], "--time"),
+    (["announce", "URL", HASH, "--key"], "--key"),
+    (["announce", "URL", HASH, "-4", "-6"], "-6"),
+    (["announce", "URL", HASH, "-6"], "127.0.0.1"),
+    (["announce", "http://[::1]:1/", HASH, "-4"], "::1"),
+    (["scrape", "URL", HASH, "--event", "started"], "--event"),
+] + [(["announce", url, HASH], expected) for url, expected in BROKEN_URLS]
+
+
+@pytest.mark.parametrize("arguments, expected", WRONG)
+def test_wrong_usage(http, tracker, arguments, expected):
+    arguments = [word.replace("URL", tracker.http_url) for word in arguments]
+    result = http(*arguments)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("http_tracker_client.py: error: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.endswith("(see --help)\n")
+    assert expected in result.stderr
+    assert tracker.requests == []
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--help"], ["-h"], ["announce", "--help"], ["scrape", "-h"], ["--help", "announce", "x"],
+])
+def test_help(http, arguments):
+    result = http(*arguments)
+    assert (result.code, result.stderr) == (0, "")
+    assert "examples:" in result.stdout
+    assert "exit codes:" in result.stdout
+    if "announce" in arguments:
+        for option in (
+            "--event --uploaded --downloaded --left --port --peer-addr --peer-id --compact"
+            " --peers-wanted --key --tracker-id --user-agent --header --cacert --insecure --format"
+            " --timeout --verbose --version --ipv4 --ipv6"
+        ).split():
+            assert option in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["announce", "--version"]])
+def test_version(http, arguments):
+    result = http(*arguments)
+    expected = "http_tracker_client.py {}\n".format(client.VERSION)
+    assert (result.code, result.stdout, result.stderr) == (0, expected, "")
+
+
+def test_verbose(http, tracker):
+    tracker.http_fault = "redirect"
+    result = http("announce", tracker.http_url, HASH, "-v")
+    assert result.code == 0
+    assert result.json["interval"] == 120
+    address = tracker.http_url[len("http://") :]
+    assert result.stderr.count("connecting to {}\n".format(address)) == 2
+    assert "{} <- GET {}/announce?info_hash=%9C8B".format(address, tracker.http_url) in result.stderr
+    assert "{} -> HTTP 302".format(address) in result.stderr
+    assert " ms after" in result.stderr
+
+
+# Where the script stands
+
+
+def test_alone_in_an_empty_folder(run_script, python, tracker, tmp_path):
+    shutil.copy(os.path.join(ROOT, SCRIPT), str(tmp_path))
+    result = run_script(tmp_path / SCRIPT, "announce", tracker.http_url, HASH, python=python)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("http_tracker_client.py: error: bencode.py is missing")
+    assert result.stderr.count("\n") == 1
+    assert tracker.requests == []
+    shutil.copy(os.path.join(ROOT, "bencode.py"), str(tmp_path))
+    for command in ("announce", "scrape"):
+        result = run_script(tmp_path / SCRIPT, command, tracker.http_url, HASH, python=python)
+        assert (result.code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("content", [
+    "def bdecode(data):\n    pass\n", "print 'Python 2'\n", "raise RuntimeError('no')\n",
+])
+def test_another_package_of_the_name_bencode(run_script, tracker, tmp_path, content):
+    (tmp_path / "library" / "bencode").mkdir(parents=True)
+    (tmp_path / "library" / "bencode" / "__init__.py").write_text(content)
+    script = tmp_path / "alone" / SCRIPT
+    script.parent.mkdir()
+    shutil.copy(os.path.join(ROOT, SCRIPT), str(script))
+    environment = {"PYTHONPATH": str(tmp_path / "library")}
+    result = run_script(script, "announce", tracker.http_url, HASH, env=environment)
+    assert (result.code, result.stdout) == (2, "")
+    assert "bencode.py is missing" in result.stderr
+    assert result.stderr.count("\n") == 1
+    # What needs no bencode works without it.
+    assert run_script(script, "--version", env=environment).code == 0
+    assert "no command" in run_script(script, env=environment).stderr
+
+
+@pytest.mark.parametrize("module", [
+    "urllib", "http", "ssl", "hashlib", "ipaddress", "json", "zlib", "bencode", "threading",
+])
+def test_what_is_imported_late(module):
+    """--version and a usage error import none of the slow modules."""
+    code = (
+        "import runpy, sys\n"
+        "before = set(sys.modules)\n"
+        "sys.argv[0] = {!r}\n"
+        "script = runpy.run_path(sys.argv[0])\n"
+        "try:\n"
+        "    script['main'](sys.argv[1:])\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "print({!r} in set(sys.modules) - before, file=sys.stderr)\n"
+    ).format(os.path.join(ROOT, SCRIPT), module)
+    for arguments in (["--version"], ["announce", "http://h/"]):
+        process = subprocess.run(
+            [sys.executable, "-S", "-c", code] + arguments,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env=clean_environment(),
+        )
+        assert process.stderr.splitlines()[-1] == "False"
+
+
+def test_plain_http_needs_no_ssl(http, tracker, tmp_path):
+    # Some builds of Python come without it.
+    (tmp_path / "ssl.py").write_text("raise ImportError('no ssl here')\n")
+    environment = {"PYTHONPATH": str(tmp_path)}
+    result = http("announce", tracker.http_url, HASH, env=environment)
+    assert (result.code, result.stderr) == (0, "")
+    url = tracker.http_url.replace("http:", "https:")
+    error = record_of(http("announce", url, HASH, env=environment))
+    assert error["kind"] == "tls"
+    assert "no ssl here" in error["message"]
+
+
+# Output that cannot be written, and interruptions
+
+
+@pytest.mark.parametrize("fault, code", [(None, 0), ("many-peers", 0), ("failure", 1)])
+def test_a_closed_pipe_ends_quietly(start, tracker, fault, code):
+    tracker.http_fault = fault
+    reading, writing = os.pipe()
+    os.close(reading)
+    with closing(os.fdopen(writing, "w")) as pipe:
+        process = start("announce", tracker.http_url, HASH, stdout=pipe)
+        _, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stderr) == (code, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_a_full_disk(start, tracker):
+    with open("/dev/full", "w") as full:
+        process = start("announce", tracker.http_url, HASH, stdout=full)
+        _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert json.loads(stderr)["error"]["kind"] == "output_failed"
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("fault", ["silent", "drip-body"])
+def test_a_signal_while_waiting(start, tracker, fault, number, code):
+    tracker.http_fault = fault
+    process = start("announce", tracker.http_url, HASH, "--timeout", "60")
+    tracker.wait_for(lambda record: record.action == "announce", timeout=20)
+    started = time.monotonic()
+    process.send_signal(number)
+    assert process.communicate(timeout=10) == ("", "")
+    assert process.returncode == code
+    assert time.monotonic() - started < 1
+
+
+def test_a_signal_while_a_name_is_looked_up(start, resolver):
+    process = start("announce", "http://slow.example", HASH, "--timeout", "60", env=resolver)
+    assert process.stderr.readline() == "looking up\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10) == ("", "")
+    assert process.returncode == 130
