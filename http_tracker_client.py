@@ -65,11 +65,8 @@ def to_json_text(value, pretty: bool) -> str:
     import json
 
     if pretty:
-        text = json.dumps(value, indent=2)
-    else:
-        text = json.dumps(value, separators=(",", ":"))
-    # json leaves DEL as it is, the one control character within ASCII's upper end.
-    return text.replace("\x7f", "\\u007f")
+        return json.dumps(value, indent=2)
+    return json.dumps(value, separators=(",", ":"))
 
 
 def write_stdout(text: str) -> None:

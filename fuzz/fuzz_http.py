@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: LGPL-3.0-only
+"""Replies over TCP against the fetch and reply code of http_tracker_client.py, without a network.
+
+A case is (command, URL, limit of the body, replies). A reply is (head, tail, times, piece,
+ending): the bytes head and then so many times tail come in pieces of that many bytes, and at
+the end the connection is "closed", "reset" or "silent". Each redirect takes the next reply.
+"""
+import gzip
+import json
+import socket
+import time
+import zlib
+from contextlib import contextmanager
+
+import bencode
+import http_tracker_client as http
+from fuzz_bencode import HASH, REPLIES, TOKENS
+from mutate import BYTES, HOSTILE_TEXT, below, mutate, pick
+
+URLS = (
+    "http://tracker.example/announce",
+    "http://user:secret@tracker.example:8080/announce?passkey=1",
+    "http://user:secret@127.0.0.1/announce",
+    "https://user:secret@[2001:db8::1]/announce",
+)
+KINDS = {
+    "resolve_failed", "timeout", "refused", "unreachable", "invalid_response", "tls",
+    "http_status", "too_large", "redirect", "failure_reason",
+}
+HOSTILE = [text.encode("utf-8", "surrogatepass") for text in HOSTILE_TEXT]
+
+STATUS_LINES = [b"HTTP/1.1 200 OK"] * 6 + [
+    b"HTTP/1.0 200 OK", b"HTTP/1.1 200", b"HTTP/1.1 204 No Content", b"HTTP/1.1 304 Not Modified",
+    b"HTTP/1.1 400 Invalid Request", b"HTTP/1.1 404 Not Found", b"HTTP/1.1 503 Unavailable",
+    b"HTTP/1.1 999 \x1b[31mred\x9b", b"HTTP/1.1 099 low", b"HTTP/1.1 1000 high", b"HTTP/9 200 OK",
+    b"HTTP/1.1 OK", b"HTTP/1.1 -200 OK", b"ICY 200 OK", b"", b"220 mail.example ESMTP",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK", b"HTTP/1.1 101 Switching Protocols",
+]
+REDIRECTS = [b"HTTP/1.1 %d Found" % status for status in http.REDIRECT_STATUSES]
+HEADERS = [
+    b"Content-Type: text/plain", b"Content-Type: text/html; charset=utf-8", b"Content-Type:",
+    b"Connection: close", b"Connection: keep-alive", b"Set-Cookie: a=b", b"X-A:b", b": no name",
+    b"no colon", b" folded", b"X-Hostile: \x1b[31m\x9b\xe2\x80\xae", b"Content-Length: 5",
+    b"Content-Length: -1", b"Content-Length: many", b"Content-Length: 99999999999999999999",
+    b"Content-Encoding: gzip", b"Content-Encoding: deflate", b"Content-Encoding: x-unheard-of",
+    b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"Content-Length:",
+    b"Retry-After: 1", b"X-Long: " + b"v" * 3000, b"\x00: \x00", b"Content-Type: a/\xff",
+]
+LOCATIONS = [
+    b"http://tracker.example/announce", b"http://other.example/announce", b"/elsewhere?a=b",
+    b"https://tracker.example/announce", b"//other.example/x", b"?only=query", b"", b"#part",
+    b"http://user:other@other.example/", b"http://tracker.example:8080/announce?passkey=1",
+    b"file:///etc/passwd", b"ftp://other.example/", b"http://[::1/", b"http://[::1]:99999/",
+    b"http://other.example/a b", b"http://other.example/\r\n X-Forged: yes", b"javascript:0",
+    "http://b\u00fccher.example/\u00fc".encode(), b"http://other.example/\xff\xfe", b"HTTP://X",
+    b"http://127.0.0.1/announce", b"http://" + b"a" * 300 + b"/", b"http://a..b/", b"http://",
+    b"\\\\other.example\\", b"http://other.example\\@tracker.example/", b"http:/one", b"http:two",
+    b"http://xn--/", b"http://tracker.example@other.example/", b"http://other.example:/",
+    "http://{}/".format("".join(map(chr, range(0x4e00, 0x4e00 + 4000)))).encode(),
+]
+PIECES = BYTES + TOKENS * 2 + HOSTILE + [
+    b"\r\n", b"\r\n\r\n", b"\n", b"HTTP/1.1 200 OK\r\n", b"0\r\n\r\n", b"5\r\n", b"ffffffff\r\n",
+    b"-5\r\n", b"Location: ", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n",
+] * 6
+
+
+def generate(rng):
+    command = pick(rng, ("announce", "scrape"))
+    limit = pick(rng, (100, 1000, 5000, http.ANNOUNCE_LIMIT))
+    hops = pick(rng, (0, 0, 0, 0, 1, 2, 7))
+    replies = [make_reply(rng, redirects=True) for _ in range(hops)] + [make_reply(rng, False)]
+    return command, pick(rng, URLS), limit, replies
+
+
+def make_reply(rng, redirects):
+    if redirects:
+        lines = [pick(rng, REDIRECTS)]
+        location = pick(rng, LOCATIONS)
+        if not below(rng, 4):
+            location = mutate(rng, location, PIECES)
+        lines.append(b"Location: " + location)
+    else:
+        lines = [pick(rng, STATUS_LINES)]
+    lines += [pick(rng, HEADERS) for _ in range(below(rng, 4))]
+    body = pick(rng, REPLIES)
+    if not below(rng, 3):
+        body = mutate(rng, body, PIECES)
+    headers, body = code_body(rng, body)
+    rng.shuffle(headers)
+    head = b"\r\n".join(lines + headers) + b"\r\n\r\n" + body
+    if not below(rng, 3):
+        head = mutate(rng, head, PIECES)
+    tail, times = b"", 0
+    if not below(rng, 50):
+        # What goes on for long, from somewhere within the reply.
+        head = head[: below(rng, len(head) + 1)]
+        tail = pick(rng, (b"\0", b"X-Header: value\r\n", b"1\r\na\r\n", b"0", b"v", b"\r\n", b"le"))
+        tail *= 5000
+        times = 1 + below(rng, 60)
+    piece = pick(rng, (1, 3, 100, 8192, 8192, 65536))
+    if piece < 100 and (times or len(head) > 2000):
+        piece = 8192
+    return head, tail, times, piece, pick(rng, ("closed", "closed", "reset", "silent"))
+
+
+def code_body(rng, body):
+    """Returns (headers, body) in one of the ways that HTTP has for a body, right or wrong."""
+    headers = []
+    kind = below(rng, 12)
+    if kind == 0:
+        headers.append(b"Content-Encoding: gzip")
+        body = gzip.compress(body, 1)
+    elif kind == 1:
+        headers.append(b"Content-Encoding: deflate")
+        body = zlib.compress(body * pick(rng, (1, 1, 300)), 1)
+    kind = below(rng, 8)
+    if kind < 3:
+        length = len(body) if kind else max(0, len(body) + below(rng, 9) - 4)
+        headers.append(b"Content-Length: %d" % length)
+    elif kind < 6:
+        headers.append(b"Transfer-Encoding: chunked")
+        size = 1 + below(rng, 60)
+        parts = [body[start : start + size] for start in range(0, len(body), size)]
+        body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    return headers, body
+
+
+class FakeSocket:
+    """What a Stream needs of a socket: a connection whose other side has written all it will."""
+
+    def __init__(self, reply):
+        self.head, self.tail, self.times, self.piece, self.ending = reply
+        self.sent = b""
+        self.taken = 0
+        self.closed = False
+
+    def settimeout(self, seconds):
+        assert 0 < seconds <= 60
+
+    def send(self, data):
+        self.sent += bytes(data)
+        return len(data)
+
+    def recv_into(self, buffer):
+        if not self.head and self.times:
+            self.head = self.tail
+            self.times -= 1
+        if not self.head:
+            if self.ending == "reset":
+                raise ConnectionResetError(104, "Connection reset by peer")
+            if self.ending == "silent":
+                raise socket.timeout("timed out")
+            return 0
+        part = self.head[: min(len(buffer), self.piece)]
+        self.head = self.head[len(part) :]
+        buffer[: len(part)] = part
+        self.taken += len(part)
+        return len(part)
+
+    def close(self):
+        self.closed = True
+
+
+@contextmanager
+def fake_network(replies):
+    """Lets the client connect to fake sockets; yields the list of (host, port, socket) so far."""
+    replies = iter(replies)
+    connections = []
+
+    def open_stream(target, proxy, options, deadline):
+        assert proxy is None
+        reply = next(replies, None)
+        if reply is None:
+            raise http.Failure("refused", "the connection was refused")
+        sock = FakeSocket(reply)
+        connections.append((target, sock))
+        return http.Stream(sock, deadline, "192.0.2.1:80")
+
+    originals = http.open_stream, http.start_tls
+    http.open_stream = open_stream
+    http.start_tls = lambda stream, host, tls: None
+    try:
+        yield connections
+    finally:
+        http.open_stream, http.start_tls = originals
+
+
+OPTIONS = http.HttpOptions(
+    family=0,
+    user_agent="fuzz",
+    headers=[("Cookie", "a=secret"), ("X-Further", "secret")],
+    tls=None,
+    environ={},
+    resolve=None,
+    trace=None,
+)
+
+
+def check(case):
+    command, url, limit, replies = case
+    if command == "scrape":
+        url = http.scrape_url(url)
+    with fake_network(replies) as connections:
+        try:
+            return ask(command, http.with_query(url, http.scrape_query([HASH])), limit)
+        except http.Failure as failure:
+            assert failure.kind in KINDS, failure.kind
+            assert str(failure)
+            http.to_json_text({"message": str(failure)}, pretty=False).encode("ascii")
+            return failure.kind
+        finally:
+            look_at_connections(connections, limit)
+
+
+def ask(command, url, limit):
+    """Does what the client does with a reply; returns a word for what came of it."""
+    response = http.fetch(url, OPTIONS, time.monotonic() + 60, limit)
+    assert len(response.body) <= limit, "a larger body than allowed"
+    assert response.status not in http.REDIRECT_STATUSES
+    reply = http.read_reply(response)
+    bencode.encode(reply)
+    text = http.to_json_text(http.reply_to_json(command, reply), pretty=True)
+    assert text.replace("\n", "").isprintable() and max(text) < "\x7f"
+    json.loads(text)
+    if command == "announce":
+        http.check_announce(reply, response.status, "started")
+        numbers = http.announce_counts(reply)
+    else:
+        http.check_scrape(reply, response.status)
+        numbers = http.scrape_counts(reply, HASH)
+    assert all(number is None or isinstance(number, int) for number in numbers)
+    return "an answer to " + command
+
+
+def look_at_connections(connections, limit):
+    """What was sent has to be one request each, and secrets go to the first origin alone."""
+    assert len(connections) <= 1 + http.REDIRECTS
+    origin, home = None, True
+    for target, sock in connections:
+        assert sock.closed
+        # A buffer of the stream's, the lines, and what the body and the lines in it may have.
+        assert sock.taken <= 65536 + http.HEADERS_LIMIT + 2 * limit + 3 * 65536, "took too much"
+        here = target.scheme, target.host.lower(), http.port_of(target)
+        origin = origin or here
+        home = home and here == origin
+        look_at_request(sock.sent, target, home)
+
+
+def look_at_request(sent, target, home):
+    head, end, rest = sent.partition(b"\r\n\r\n")
+    assert end and not rest, "not one request"
+    lines = head.split(b"\r\n")
+    assert lines[0].startswith(b"GET /") and lines[0].endswith(b" HTTP/1.1")
+    assert lines[0].count(b" ") == 2
+    for line in lines:
+        assert all(0x20 <= byte < 0x7f for byte in line), "a forged line"
+    names = [line.partition(b":")[0].lower() for line in lines[1:]]
+    assert sorted(names) == sorted(set(names)), "a header stands twice"
+    assert set(names) <= {
+        b"host", b"user-agent", b"connection", b"accept-encoding", b"x-further",
+        b"cookie", b"authorization",
+    }
+    assert names.count(b"host") == 1
+    if not home:
+        assert b"authorization" not in names and b"cookie" not in names, "a secret went elsewhere"
