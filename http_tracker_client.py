@@ -28,13 +28,9 @@ if __name__ == "__main__":
         raise SystemExit(130)
 # --- end of carried region: signals ---
 
-import argparse
 import errno
 import io
 import os
-import re
-import selectors
-import socket
 import sys
 import time
 from collections import namedtuple
@@ -119,35 +115,57 @@ def run(main) -> None:
 
 
 # --- carried region: arguments (home: udp_tracker_client.py) ---
-class ArgumentParser(argparse.ArgumentParser):
-    """argparse, with one line for a usage error and no abbreviated options."""
+def new_parser(prog: str, usage: str, description: str, examples: str):
+    """Returns an argparse parser with one line for a usage error and no abbreviated options."""
+    import argparse
 
-    def __init__(self, **settings):
-        super().__init__(formatter_class=self.narrow_formatter, allow_abbrev=False, **settings)
+    class Parser(argparse.ArgumentParser):
+        def error(self, message):
+            write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
+            raise SystemExit(2)
 
-    @staticmethod
+        def print_help(self, file=None):
+            self.formatter_class = argparse.RawDescriptionHelpFormatter
+            write_stdout(self.format_help())
+
+        def parse(self, options, positionals):
+            """Returns the namespace for what split_arguments() returned."""
+            # argparse would drop it.
+            if "--" in positionals or any(word.partition("=")[2] == "--" for word in options):
+                self.error("'--' is no value that anything has")
+            return self.parse_args(options + ["--"] + positionals)
+
     def narrow_formatter(prog):
-        """argparse makes a formatter for each option; asking for the terminal's width is slow."""
+        # argparse makes a formatter for each option, and asking for the terminal's width is slow.
         return argparse.RawDescriptionHelpFormatter(prog, width=80)
 
-    def error(self, message):
-        write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
-        raise SystemExit(2)
+    return Parser(
+        prog=prog,
+        usage=usage,
+        description=description,
+        epilog=examples.format(prog=prog),
+        formatter_class=narrow_formatter,
+        allow_abbrev=False,
+    )
 
-    def parse(self, options: list, positionals: list):
-        """Returns the namespace for what split_arguments() returned."""
-        # argparse would drop it.
-        if "--" in positionals or any(word.partition("=")[2] == "--" for word in options):
-            self.error("'--' is no value that anything has")
-        return self.parse_args(options + ["--"] + positionals)
 
-    def print_help(self, file=None):
-        self.formatter_class = argparse.RawDescriptionHelpFormatter
-        write_stdout(self.format_help())
+def checked(parse):
+    """Makes an argparse type of a function that raises ValueError with what was expected."""
+
+    def parse_argument(text):
+        try:
+            return parse(text)
+        except ValueError as error:
+            import argparse
+
+            raise argparse.ArgumentTypeError(str(error))
+
+    return parse_argument
 
 
 DIGITS = frozenset("0123456789")
 HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
+BASE32_DIGITS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 NAME_CHARACTERS = HEX_DIGITS | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-_")
 SCHEME_CHARACTERS = NAME_CHARACTERS - {"_"} | {"+", "."}
 
@@ -195,42 +213,47 @@ def whole_number(low: int, high: int):
         # Checked before int() sees it, which takes the digits of every script and underscores.
         if digits and DIGITS.issuperset(digits) and len(digits) < 30 and low <= int(text) <= high:
             return int(text)
-        raise argparse.ArgumentTypeError(
+        raise ValueError(
             "{!r} is not a whole number from {} to {}".format(text, low, high)
         )
 
-    return parse
+    return checked(parse)
 
 
 def parse_seconds(text: str) -> float:
-    """An argparse type: a number of seconds above 0, at most a day."""
+    """Returns a number of seconds above 0, at most a day; ValueError for anything else."""
+    import re
+
     if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
         if 0 < float(text) <= 86400:
             return float(text)
-    raise argparse.ArgumentTypeError(
+    raise ValueError(
         "{!r} is not a number of seconds above 0, at most 86400".format(text)
     )
 
 
 def parse_peer_id(text: str) -> bytes:
-    """An argparse type: a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes."""
+    """Returns a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes, or ValueError."""
     if is_hex(text, 40):
         return bytes.fromhex(text)
     if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
         return text.encode("ascii")
-    raise argparse.ArgumentTypeError(
+    raise ValueError(
         "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
     )
 
 
 def parse_info_hash(text: str) -> bytes:
-    """An argparse type: an info hash or a magnet link, as the 20 bytes that trackers know.
+    """Returns an info hash, or that of a magnet link, as the 20 bytes that trackers know.
 
     40 hex digits or 32 base32 characters (BEP 9), or 64 hex digits of version 2, of which BEP 52
     sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
+    Raises ValueError for anything else.
     """
     topics = [text]
     if text[:8].lower() == "magnet:?":
+        import re
+
         parts = [part.partition("=") for part in text[8:].split("&")]
         topics = [
             value.replace("%3A", ":").replace("%3a", ":")
@@ -243,7 +266,7 @@ def parse_info_hash(text: str) -> bytes:
                 info_hash = decode_hash(topic[len(prefix) :])
                 if info_hash:
                     return info_hash
-    raise argparse.ArgumentTypeError(
+    raise ValueError(
         "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
         "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
     )
@@ -253,7 +276,7 @@ def decode_hash(text: str) -> bytes:
     """Returns 20 bytes for an info hash in hex or base32, None for what is neither."""
     if is_hex(text, 40) or is_hex(text, 64):
         return bytes.fromhex(text)[:20]
-    if re.match(r"[2-7A-Za-z]{32}\Z", text):
+    if len(text) == 32 and BASE32_DIGITS.issuperset(text.upper()):
         import base64
 
         return base64.b32decode(text.upper())
@@ -266,29 +289,21 @@ def add_common_options(parser, timeout: int) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
     parser.add_argument(
         "--timeout",
-        type=parse_seconds,
+        type=checked(parse_seconds),
         default=timeout,
         metavar="SECONDS",
         help="total time allowed, name lookup and resends included (default {})".format(timeout),
     )
     families = parser.add_mutually_exclusive_group()
-    families.add_argument(
-        "-4",
-        "--ipv4",
-        dest="family",
-        action="store_const",
-        const=socket.AF_INET,
-        default=socket.AF_UNSPEC,
-        help="use IPv4 only",
-    )
-    families.add_argument(
-        "-6",
-        "--ipv6",
-        dest="family",
-        action="store_const",
-        const=socket.AF_INET6,
-        help="use IPv6 only",
-    )
+    for version in (4, 6):
+        families.add_argument(
+            "-{}".format(version),
+            "--ipv{}".format(version),
+            dest="ip_version",
+            action="store_const",
+            const=version,
+            help="use IPv{} only".format(version),
+        )
 
 
 def trace_for(arguments):
@@ -314,9 +329,7 @@ def show_version(options: list, prog: str) -> None:
 
 def refuse_command(command, options, prog, usage, description, examples) -> None:
     """Ends with the help that is asked for without a command, else with a usage error."""
-    parser = ArgumentParser(
-        prog=prog, usage=usage, description=description, epilog=examples.format(prog=prog)
-    )
+    parser = new_parser(prog, usage, description, examples)
     add_common_options(parser, timeout=5)
     if command is None and {"-h", "--help"} & set(options):
         parser.print_help()
@@ -389,9 +402,8 @@ def check_host(host: str, bracketed: bool) -> str:
         address, percent, scope = host.partition("%")
         if scope.startswith("25") and len(scope) > 2:
             scope = scope[2:]
-        if not literal_family(address) == socket.AF_INET6 or (
-            percent and not re.match(r"[A-Za-z0-9_.~-]+\Z", scope)
-        ):
+        known = scope and (NAME_CHARACTERS | {".", "~"}).issuperset(scope)
+        if literal_version(address) != 6 or (percent and not known):
             raise ValueError("{!r} is not an IPv6 address".format(host))
         return address + percent + scope
     if host and max(host) > "\x7f":
@@ -407,21 +419,23 @@ def check_host(host: str, bracketed: bool) -> str:
     return host
 
 
-def literal_family(host: str):
-    """Returns AF_INET or AF_INET6 for an address literal, None for a name."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def literal_version(host: str):
+    """Returns the IP version of an address literal, 4 or 6; None for a name."""
+    import socket
+
+    version = 6 if ":" in host else 4
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
     try:
         socket.inet_pton(family, host.partition("%")[0])
-    except OSError:
+    except (OSError, ValueError):
         return None
-    return family
+    return version
 
 
-def check_family(host: str, family: int) -> None:
-    """Raises ValueError for an address literal that is not of the family asked for."""
-    if family and literal_family(host) not in (None, family):
-        wanted, option = ("IPv4", "-4") if family == socket.AF_INET else ("IPv6", "-6")
-        raise ValueError("{} is not an {} address, as {} asks for".format(host, wanted, option))
+def check_version(host: str, version: int) -> None:
+    """Raises ValueError for an address literal that is not of the IP version asked for."""
+    if version and literal_version(host) not in (None, version):
+        raise ValueError("{0} is not an IPv{1} address, as -{1} asks for".format(host, version))
 
 
 def show_address(address: tuple) -> str:
@@ -429,19 +443,22 @@ def show_address(address: tuple) -> str:
     return ("[{}]:{}" if ":" in address[0] else "{}:{}").format(address[0], address[1])
 
 
-def look_up(host: str, port: int, family: int) -> list:
+def look_up(host: str, port: int, version: int) -> list:
     """Returns the addresses of a host, in the order the system would try them.
 
-    Each is a socket address: (IPv4 address, port) or (IPv6 address, port, flow, scope). This
-    blocks, for a name as long as the system's resolver takes. Raises Failure (resolve_failed).
+    version is 4 or 6, None for both. Each is a socket address: (IPv4 address, port) or (IPv6
+    address, port, flow, scope). This blocks, for a name as long as the system's resolver takes.
+    Raises Failure (resolve_failed).
     """
-    literal = literal_family(host)
-    if literal == socket.AF_INET:
+    import socket
+
+    literal = literal_version(host)
+    if literal == 4:
         return [(host, port)]
+    family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(version, socket.AF_UNSPEC)
+    flags = socket.AI_NUMERICHOST if literal else 0
     try:
-        found = socket.getaddrinfo(
-            host, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST if literal else 0
-        )
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not a name that can be looked up"
         raise Failure("resolve_failed", "{}: {}".format(host, reason))
@@ -455,20 +472,20 @@ def look_up(host: str, port: int, family: int) -> list:
     return addresses
 
 
-def look_up_within(host: str, port: int, family: int, deadline: float) -> list:
+def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
     """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
 
     deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout).
     """
-    if literal_family(host):
-        return look_up(host, port, family)
+    if literal_version(host):
+        return look_up(host, port, version)
     import threading
 
     outcome = []
 
     def work():
         try:
-            outcome.append(look_up(host, port, family))
+            outcome.append(look_up(host, port, version))
         except Failure as failure:
             outcome.append(failure)
 
@@ -529,10 +546,10 @@ HttpAnnounce = namedtuple(
 )
 HttpAnnounce.__new__.__defaults__ = (None, None, None, None)
 
-# What all requests of a run have in common. headers are (name, value) pairs, tls is a Tls,
+# What all requests of a run have in common. version is that of IP, or None; headers are (name, value) pairs, tls is a Tls,
 # environ has the proxy variables, resolve looks names up like look_up_within, trace is called
 # with what is done, or None.
-HttpOptions = namedtuple("HttpOptions", "family user_agent headers tls environ resolve trace")
+HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ resolve trace")
 
 # content_type and location are None where the reply has none.
 HttpResponse = namedtuple("HttpResponse", "status reason content_type location body address")
@@ -777,7 +794,7 @@ def is_exempt(target: Url, no_proxy: str) -> bool:
         entry = entry.strip("[]")
         if entry in ("*", host):
             return True
-        if literal_family(host):
+        if literal_version(host):
             if is_in_network(host, entry):
                 return True
         elif ("." + host).endswith("." + entry.lstrip("*.")):
@@ -824,7 +841,7 @@ class Tls:
 def time_left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
-        raise socket.timeout("timed out")
+        raise Failure("timeout", "no whole reply in time")
     return left
 
 
@@ -849,6 +866,8 @@ class Stream:
 
     def within_deadline(self, operation, argument):
         """Returns what an operation of the socket returns, given no more than the time left."""
+        import socket
+
         try:
             self.sock.settimeout(time_left(self.deadline))
             return operation(argument)
@@ -892,6 +911,9 @@ def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
     The next address is tried a quarter of a second after the one before, or as soon as that
     fails, as RFC 8305 does. Raises Failure (refused, unreachable, timeout).
     """
+    import selectors
+    import socket
+
     now = next_start = time.monotonic()
     head_start = min(0.25, max(0, deadline - now) / (2 * len(addresses)))
     waiting = list(addresses)
@@ -936,6 +958,8 @@ def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
 
 def start_connecting(address):
     """Returns a socket that is being connected; raises OSError."""
+    import socket
+
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -1085,7 +1109,7 @@ def open_stream(target, proxy, options, deadline):
     if proxy:
         host, port = proxy.host, proxy.port or PROXY_PORT
     try:
-        addresses = options.resolve(host, port, options.family, deadline)
+        addresses = options.resolve(host, port, options.version, deadline)
         sock, address = connect_to_any(addresses, deadline, options.trace)
     except OSError as error:
         # There was no descriptor left for the selector.
@@ -1115,6 +1139,8 @@ def open_tunnel(stream, target, credentials):
 
 def start_tls(stream, host, tls):
     """Puts TLS on the stream; raises Failure (tls, timeout)."""
+    import socket
+
     # Certificates know neither the scope of an address nor the dot that may end a name.
     name = host.partition("%")[0].rstrip(".")
     try:
@@ -1130,36 +1156,20 @@ def start_tls(stream, host, tls):
 def send(stream, target, proxy, headers):
     """Sends a request over the stream; returns http.client's response, its body unread.
 
-    urllib does it, with an opener that has one handler: it follows no redirect, makes no error
-    of a status and knows no proxy. A proxy that is not None is at the other end of the stream.
+    A proxy that is not None is at the other end of the stream.
     """
     import http.client
-    import urllib.request
 
-    def connect(host, timeout):
-        connection = http.client.HTTPConnection(host, timeout=timeout)
-        connection.sock = stream
-        return connection
-
-    class Handler(urllib.request.AbstractHTTPHandler):
-        http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
-
-        def http_open(self, request):
-            return self.do_open(connect, request)
-
-        https_open = http_open
-
-    request = urllib.request.Request(without_credentials(target))
-    for name, value in headers.items():
-        request.add_header(name, value)
-    if proxy:
-        request.set_proxy(proxy.host, "http")
-        if proxy.credentials is not None:
-            request.add_header("Proxy-Authorization", basic_authorization(proxy.credentials))
-    opener = urllib.request.OpenerDirector()
-    opener.addheaders = []
-    opener.add_handler(Handler())
-    return opener.open(request)
+    url = without_credentials(target)
+    authority, slash, path = url.partition("://")[2].partition("/")
+    headers = dict({"Host": authority, "Accept-Encoding": "identity"}, **headers)
+    headers["Connection"] = "close"
+    if proxy and proxy.credentials is not None:
+        headers["Proxy-Authorization"] = basic_authorization(proxy.credentials)
+    connection = http.client.HTTPConnection(target.host, port_of(target))
+    connection.sock = stream
+    connection.request("GET", url if proxy else slash + path, headers=headers)
+    return connection.getresponse()
 
 
 def without_credentials(url: Url) -> str:
@@ -1202,6 +1212,8 @@ def read_chunks(reader, limit):
 
     Not left to http.client, which takes a negative size for a chunk without end.
     """
+    import re
+
     # Sizes and trailers may take as much as what they are about.
     reader.line_bytes_left = limit
     while True:
@@ -1247,55 +1259,54 @@ def decompress(decompressor, data, most):
 
 # --- carried region: http options (home: http_tracker_client.py) ---
 def parse_header(text: str) -> tuple:
-    """An argparse type: a header as 'Name: value', as (name, value)."""
+    """Returns (name, value) of a header given as 'Name: value', or raises ValueError."""
     name, colon, value = text.partition(":")
     token = NAME_CHARACTERS | set("!#$%&'*+.^`|~")
     if not (colon and name and token.issuperset(name)):
-        raise argparse.ArgumentTypeError(
-            "{!r} is not a header; 'Name: value' is expected".format(text)
-        )
+        raise ValueError("{!r} is not a header; 'Name: value' is expected".format(text))
     return name, parse_header_value(value.strip())
 
 
 def parse_header_value(text: str) -> str:
-    """An argparse type: the value of a header, as the Latin-1 reading of its UTF-8."""
+    """Returns the value of a header as the Latin-1 reading of its UTF-8, or raises ValueError."""
     if not text.isprintable():
-        raise argparse.ArgumentTypeError("{!r} has characters that no header can have".format(text))
+        raise ValueError("{!r} has characters that no header can have".format(text))
     return text.encode("utf-8").decode("latin-1")
 
 
 def parse_cacert(text: str) -> str:
-    """An argparse type: a file of certificates that can be loaded."""
+    """Returns the name of a file of certificates that can be loaded, or raises ValueError."""
     import ssl
 
     try:
         ssl.create_default_context(cafile=text)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise argparse.ArgumentTypeError("{!r} has no certificates: {}".format(text, reason))
+        raise ValueError("{!r} has no certificates: {}".format(text, reason))
     return text
 
 
 def add_http_options(parser, user_agent: str) -> None:
     """Adds the options that have to do with HTTP alone."""
     add = parser.add_argument
-    add("--user-agent", type=parse_header_value, default=user_agent, help="default " + user_agent)
+    add("--user-agent", type=checked(parse_header_value), default=user_agent, help="default " + user_agent)
     add(
         "--header",
         metavar="'NAME: VALUE'",
-        type=parse_header,
+        type=checked(parse_header),
         action="append",
         default=[],
         help="a further header; can be given several times",
     )
-    add("--cacert", metavar="FILE", type=parse_cacert, help="trust the certificates in it alone")
+    cacert = checked(parse_cacert)
+    add("--cacert", metavar="FILE", type=cacert, help="trust the certificates in it alone")
     add("--insecure", action="store_true", help="do not verify certificates")
 
 
 def http_options_of(arguments, trace, resolve=look_up_within) -> HttpOptions:
     """Returns what the arguments say of HTTP, with the proxies of the environment."""
     return HttpOptions(
-        family=arguments.family,
+        version=arguments.ip_version,
         user_agent=arguments.user_agent,
         headers=arguments.header,
         tls=Tls(arguments.cacert, arguments.insecure),
@@ -1312,7 +1323,13 @@ def http_options_of(arguments, trace, resolve=look_up_within) -> HttpOptions:
 FIRST_KEYS = (b"failure reason", b"complete", b"incomplete", b"interval", b"min interval", b"peers")
 PEER_KEYS = (b"peers", b"peers6")
 TEXT_KEYS = (b"failure reason", b"warning message")
-FAMILIES = {4: socket.AF_INET, 16: socket.AF_INET6}
+
+
+def show_ip(data: bytes) -> str:
+    """Returns 4 or 16 bytes as an address."""
+    import socket
+
+    return socket.inet_ntop(socket.AF_INET if len(data) == 4 else socket.AF_INET6, data)
 
 
 def announce_to_json(reply: dict) -> dict:
@@ -1335,8 +1352,8 @@ def announce_to_json(reply: dict) -> dict:
         if isinstance(reply.get(key), bytes):
             special[key] = text_of(reply[key])
     address = reply.get(b"external ip")
-    if isinstance(address, bytes) and len(address) in FAMILIES:
-        special[b"external ip"] = socket.inet_ntop(FAMILIES[len(address)], address)
+    if isinstance(address, bytes) and len(address) in (4, 16):
+        special[b"external ip"] = show_ip(address)
     keys = [key for key in FIRST_KEYS if key in reply]
     keys += [key for key in reply if key not in FIRST_KEYS]
     shown = import_bencode().to_json({key: reply[key] for key in keys})
@@ -1357,7 +1374,7 @@ def peers_to_json(key: bytes, peers):
         # Of a list that was cut the entries that are whole count.
         return [
             {
-                "ip": socket.inet_ntop(FAMILIES[size], peers[start : start + size]),
+                "ip": show_ip(peers[start : start + size]),
                 "port": int.from_bytes(peers[start + size : start + size + 2], "big"),
             }
             for start in range(0, len(peers) - size - 1, size + 2)
@@ -1446,17 +1463,14 @@ VALUED_OPTIONS = {
 
 
 def parse_peer_addr(text: str) -> str:
-    """An argparse type: an address or, as BEP 3 allows, a name."""
-    try:
-        return check_host(text, bracketed=":" in text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(error)
+    """Returns an address or, as BEP 3 allows, a name; raises ValueError for anything else."""
+    return check_host(text, bracketed=":" in text)
 
 
 def add_announce_options(parser) -> None:
     count = whole_number(0, 2 ** 63 - 1)
     add = parser.add_argument
-    add("info_hash", metavar="INFO_HASH", type=parse_info_hash)
+    add("info_hash", metavar="INFO_HASH", type=checked(parse_info_hash))
     add(
         "--event",
         choices=["none", "started", "stopped", "completed"],
@@ -1467,10 +1481,10 @@ def add_announce_options(parser) -> None:
     add("--downloaded", type=count, default=0, metavar="BYTES", help="default 0")
     add("--left", type=count, default=0, metavar="BYTES", help="default 0, a seeder")
     add("--port", type=whole_number(1, 65535), default=17548, help="default 17548")
-    add("--peer-addr", type=parse_peer_addr, metavar="ADDRESS", help="sent as ip=")
+    add("--peer-addr", type=checked(parse_peer_addr), metavar="ADDRESS", help="sent as ip=")
     add(
         "--peer-id",
-        type=parse_peer_id,
+        type=checked(parse_peer_id),
         default=b"-qB00000000000000001",
         help="20 ASCII characters or 40 hex digits (default -qB00000000000000001)",
     )
@@ -1481,7 +1495,7 @@ def add_announce_options(parser) -> None:
 
 
 def add_scrape_options(parser) -> None:
-    parser.add_argument("info_hash", metavar="INFO_HASH", nargs="*", type=parse_info_hash)
+    parser.add_argument("info_hash", metavar="INFO_HASH", nargs="*", type=checked(parse_info_hash))
 
 
 COMMANDS = {
@@ -1507,9 +1521,7 @@ def parse_arguments(argv: list, prog: str) -> tuple:
         usage = "%(prog)s announce|scrape URL [INFO_HASH] [options]"
         refuse_command(command, options, prog, usage, DESCRIPTION, HELP)
     add_options, usage, examples = COMMANDS[command]
-    parser = ArgumentParser(
-        prog=prog, usage=usage, description=DESCRIPTION, epilog=examples.format(prog=prog)
-    )
+    parser = new_parser(prog, usage, DESCRIPTION, examples)
     parser.add_argument("tracker", metavar="URL", help="http://host[:port][/path][?query]")
     add_options(parser)
     add_http_options(parser, "http_tracker_client.py/" + VERSION)
@@ -1518,7 +1530,7 @@ def parse_arguments(argv: list, prog: str) -> tuple:
     arguments = parser.parse(options, positionals[1:])
     try:
         url = (announce_url if command == "announce" else scrape_url)(arguments.tracker)
-        check_family(split_url(url).host, arguments.family)
+        check_version(split_url(url).host, arguments.ip_version)
     except ValueError as error:
         parser.error("argument URL: {!r}: {}".format(arguments.tracker, error))
     try:

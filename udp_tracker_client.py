@@ -28,12 +28,8 @@ if __name__ == "__main__":
         raise SystemExit(130)
 # --- end of carried region: signals ---
 
-import argparse
 import errno
 import os
-import re
-import selectors
-import socket
 import struct
 import sys
 import time
@@ -119,35 +115,57 @@ def run(main) -> None:
 
 
 # --- carried region: arguments (home: udp_tracker_client.py) ---
-class ArgumentParser(argparse.ArgumentParser):
-    """argparse, with one line for a usage error and no abbreviated options."""
+def new_parser(prog: str, usage: str, description: str, examples: str):
+    """Returns an argparse parser with one line for a usage error and no abbreviated options."""
+    import argparse
 
-    def __init__(self, **settings):
-        super().__init__(formatter_class=self.narrow_formatter, allow_abbrev=False, **settings)
+    class Parser(argparse.ArgumentParser):
+        def error(self, message):
+            write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
+            raise SystemExit(2)
 
-    @staticmethod
+        def print_help(self, file=None):
+            self.formatter_class = argparse.RawDescriptionHelpFormatter
+            write_stdout(self.format_help())
+
+        def parse(self, options, positionals):
+            """Returns the namespace for what split_arguments() returned."""
+            # argparse would drop it.
+            if "--" in positionals or any(word.partition("=")[2] == "--" for word in options):
+                self.error("'--' is no value that anything has")
+            return self.parse_args(options + ["--"] + positionals)
+
     def narrow_formatter(prog):
-        """argparse makes a formatter for each option; asking for the terminal's width is slow."""
+        # argparse makes a formatter for each option, and asking for the terminal's width is slow.
         return argparse.RawDescriptionHelpFormatter(prog, width=80)
 
-    def error(self, message):
-        write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
-        raise SystemExit(2)
+    return Parser(
+        prog=prog,
+        usage=usage,
+        description=description,
+        epilog=examples.format(prog=prog),
+        formatter_class=narrow_formatter,
+        allow_abbrev=False,
+    )
 
-    def parse(self, options: list, positionals: list):
-        """Returns the namespace for what split_arguments() returned."""
-        # argparse would drop it.
-        if "--" in positionals or any(word.partition("=")[2] == "--" for word in options):
-            self.error("'--' is no value that anything has")
-        return self.parse_args(options + ["--"] + positionals)
 
-    def print_help(self, file=None):
-        self.formatter_class = argparse.RawDescriptionHelpFormatter
-        write_stdout(self.format_help())
+def checked(parse):
+    """Makes an argparse type of a function that raises ValueError with what was expected."""
+
+    def parse_argument(text):
+        try:
+            return parse(text)
+        except ValueError as error:
+            import argparse
+
+            raise argparse.ArgumentTypeError(str(error))
+
+    return parse_argument
 
 
 DIGITS = frozenset("0123456789")
 HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
+BASE32_DIGITS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 NAME_CHARACTERS = HEX_DIGITS | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-_")
 SCHEME_CHARACTERS = NAME_CHARACTERS - {"_"} | {"+", "."}
 
@@ -195,42 +213,47 @@ def whole_number(low: int, high: int):
         # Checked before int() sees it, which takes the digits of every script and underscores.
         if digits and DIGITS.issuperset(digits) and len(digits) < 30 and low <= int(text) <= high:
             return int(text)
-        raise argparse.ArgumentTypeError(
+        raise ValueError(
             "{!r} is not a whole number from {} to {}".format(text, low, high)
         )
 
-    return parse
+    return checked(parse)
 
 
 def parse_seconds(text: str) -> float:
-    """An argparse type: a number of seconds above 0, at most a day."""
+    """Returns a number of seconds above 0, at most a day; ValueError for anything else."""
+    import re
+
     if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
         if 0 < float(text) <= 86400:
             return float(text)
-    raise argparse.ArgumentTypeError(
+    raise ValueError(
         "{!r} is not a number of seconds above 0, at most 86400".format(text)
     )
 
 
 def parse_peer_id(text: str) -> bytes:
-    """An argparse type: a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes."""
+    """Returns a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes, or ValueError."""
     if is_hex(text, 40):
         return bytes.fromhex(text)
     if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
         return text.encode("ascii")
-    raise argparse.ArgumentTypeError(
+    raise ValueError(
         "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
     )
 
 
 def parse_info_hash(text: str) -> bytes:
-    """An argparse type: an info hash or a magnet link, as the 20 bytes that trackers know.
+    """Returns an info hash, or that of a magnet link, as the 20 bytes that trackers know.
 
     40 hex digits or 32 base32 characters (BEP 9), or 64 hex digits of version 2, of which BEP 52
     sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
+    Raises ValueError for anything else.
     """
     topics = [text]
     if text[:8].lower() == "magnet:?":
+        import re
+
         parts = [part.partition("=") for part in text[8:].split("&")]
         topics = [
             value.replace("%3A", ":").replace("%3a", ":")
@@ -243,7 +266,7 @@ def parse_info_hash(text: str) -> bytes:
                 info_hash = decode_hash(topic[len(prefix) :])
                 if info_hash:
                     return info_hash
-    raise argparse.ArgumentTypeError(
+    raise ValueError(
         "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
         "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
     )
@@ -253,7 +276,7 @@ def decode_hash(text: str) -> bytes:
     """Returns 20 bytes for an info hash in hex or base32, None for what is neither."""
     if is_hex(text, 40) or is_hex(text, 64):
         return bytes.fromhex(text)[:20]
-    if re.match(r"[2-7A-Za-z]{32}\Z", text):
+    if len(text) == 32 and BASE32_DIGITS.issuperset(text.upper()):
         import base64
 
         return base64.b32decode(text.upper())
@@ -266,29 +289,21 @@ def add_common_options(parser, timeout: int) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
     parser.add_argument(
         "--timeout",
-        type=parse_seconds,
+        type=checked(parse_seconds),
         default=timeout,
         metavar="SECONDS",
         help="total time allowed, name lookup and resends included (default {})".format(timeout),
     )
     families = parser.add_mutually_exclusive_group()
-    families.add_argument(
-        "-4",
-        "--ipv4",
-        dest="family",
-        action="store_const",
-        const=socket.AF_INET,
-        default=socket.AF_UNSPEC,
-        help="use IPv4 only",
-    )
-    families.add_argument(
-        "-6",
-        "--ipv6",
-        dest="family",
-        action="store_const",
-        const=socket.AF_INET6,
-        help="use IPv6 only",
-    )
+    for version in (4, 6):
+        families.add_argument(
+            "-{}".format(version),
+            "--ipv{}".format(version),
+            dest="ip_version",
+            action="store_const",
+            const=version,
+            help="use IPv{} only".format(version),
+        )
 
 
 def trace_for(arguments):
@@ -314,9 +329,7 @@ def show_version(options: list, prog: str) -> None:
 
 def refuse_command(command, options, prog, usage, description, examples) -> None:
     """Ends with the help that is asked for without a command, else with a usage error."""
-    parser = ArgumentParser(
-        prog=prog, usage=usage, description=description, epilog=examples.format(prog=prog)
-    )
+    parser = new_parser(prog, usage, description, examples)
     add_common_options(parser, timeout=5)
     if command is None and {"-h", "--help"} & set(options):
         parser.print_help()
@@ -389,9 +402,8 @@ def check_host(host: str, bracketed: bool) -> str:
         address, percent, scope = host.partition("%")
         if scope.startswith("25") and len(scope) > 2:
             scope = scope[2:]
-        if not literal_family(address) == socket.AF_INET6 or (
-            percent and not re.match(r"[A-Za-z0-9_.~-]+\Z", scope)
-        ):
+        known = scope and (NAME_CHARACTERS | {".", "~"}).issuperset(scope)
+        if literal_version(address) != 6 or (percent and not known):
             raise ValueError("{!r} is not an IPv6 address".format(host))
         return address + percent + scope
     if host and max(host) > "\x7f":
@@ -407,21 +419,23 @@ def check_host(host: str, bracketed: bool) -> str:
     return host
 
 
-def literal_family(host: str):
-    """Returns AF_INET or AF_INET6 for an address literal, None for a name."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def literal_version(host: str):
+    """Returns the IP version of an address literal, 4 or 6; None for a name."""
+    import socket
+
+    version = 6 if ":" in host else 4
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
     try:
         socket.inet_pton(family, host.partition("%")[0])
-    except OSError:
+    except (OSError, ValueError):
         return None
-    return family
+    return version
 
 
-def check_family(host: str, family: int) -> None:
-    """Raises ValueError for an address literal that is not of the family asked for."""
-    if family and literal_family(host) not in (None, family):
-        wanted, option = ("IPv4", "-4") if family == socket.AF_INET else ("IPv6", "-6")
-        raise ValueError("{} is not an {} address, as {} asks for".format(host, wanted, option))
+def check_version(host: str, version: int) -> None:
+    """Raises ValueError for an address literal that is not of the IP version asked for."""
+    if version and literal_version(host) not in (None, version):
+        raise ValueError("{0} is not an IPv{1} address, as -{1} asks for".format(host, version))
 
 
 def show_address(address: tuple) -> str:
@@ -429,19 +443,22 @@ def show_address(address: tuple) -> str:
     return ("[{}]:{}" if ":" in address[0] else "{}:{}").format(address[0], address[1])
 
 
-def look_up(host: str, port: int, family: int) -> list:
+def look_up(host: str, port: int, version: int) -> list:
     """Returns the addresses of a host, in the order the system would try them.
 
-    Each is a socket address: (IPv4 address, port) or (IPv6 address, port, flow, scope). This
-    blocks, for a name as long as the system's resolver takes. Raises Failure (resolve_failed).
+    version is 4 or 6, None for both. Each is a socket address: (IPv4 address, port) or (IPv6
+    address, port, flow, scope). This blocks, for a name as long as the system's resolver takes.
+    Raises Failure (resolve_failed).
     """
-    literal = literal_family(host)
-    if literal == socket.AF_INET:
+    import socket
+
+    literal = literal_version(host)
+    if literal == 4:
         return [(host, port)]
+    family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(version, socket.AF_UNSPEC)
+    flags = socket.AI_NUMERICHOST if literal else 0
     try:
-        found = socket.getaddrinfo(
-            host, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST if literal else 0
-        )
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not a name that can be looked up"
         raise Failure("resolve_failed", "{}: {}".format(host, reason))
@@ -455,20 +472,20 @@ def look_up(host: str, port: int, family: int) -> list:
     return addresses
 
 
-def look_up_within(host: str, port: int, family: int, deadline: float) -> list:
+def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
     """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
 
     deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout).
     """
-    if literal_family(host):
-        return look_up(host, port, family)
+    if literal_version(host):
+        return look_up(host, port, version)
     import threading
 
     outcome = []
 
     def work():
         try:
-            outcome.append(look_up(host, port, family))
+            outcome.append(look_up(host, port, version))
         except Failure as failure:
             outcome.append(failure)
 
@@ -574,6 +591,8 @@ class Announce(
 
     def parse(self, reply: bytes, ipv6: bool) -> AnnounceReply:
         """Raises ValueError for a reply that is too short."""
+        import socket
+
         if len(reply) < 20:
             hint = ""
             if len(reply) == 8:
@@ -925,6 +944,9 @@ class Conversation:
 
         Connected, since then the system drops what others send and tells of a closed port.
         """
+        import selectors
+        import socket
+
         self.next_start = now + self.head_start
         ipv6 = ":" in address[0]
         sock = None
@@ -1024,14 +1046,17 @@ class Conversation:
 
 
 # The command's own I/O: the only place that blocks.
-def ask(url: Url, requests: list, timeout: float, family: int, trace=None) -> Conversation:
+def ask(url: Url, requests: list, timeout: float, version: int, trace=None) -> Conversation:
     """Sends the requests to a tracker and waits for its replies.
 
-    timeout is in seconds and total: name lookup, all addresses and resends included. Returns the
-    finished conversation; raises Failure when no address answered.
+    timeout is in seconds and total: name lookup, all addresses and resends included; version is
+    4 or 6, None for both. Returns the finished conversation; raises Failure when no address
+    answered.
     """
+    import selectors
+
     deadline = time.monotonic() + timeout
-    addresses = look_up_within(url.host, url.port, family, deadline)
+    addresses = look_up_within(url.host, url.port, version, deadline)
     with selectors.DefaultSelector() as selector:
         now = time.monotonic()
         conversation = Conversation(addresses, requests, now, deadline, selector, trace)
@@ -1138,15 +1163,12 @@ VALUED_OPTIONS = {
 
 
 def parse_tracker(text: str) -> Url:
-    """An argparse type: udp://host:port[/path][?query] or host:port."""
-    try:
-        url = split_url(text if "://" in text else "udp://" + text)
-        if url.scheme != "udp":
-            raise ValueError("scheme {!r} is not udp".format(url.scheme))
-        if url.port is None:
-            raise ValueError("the port is missing; udp://host:port is expected")
-    except ValueError as error:
-        raise argparse.ArgumentTypeError("{!r}: {}".format(text, error))
+    """Returns the Url of udp://host:port[/path][?query] or host:port, or raises ValueError."""
+    url = split_url(text if "://" in text else "udp://" + text)
+    if url.scheme != "udp":
+        raise ValueError("scheme {!r} is not udp".format(url.scheme))
+    if url.port is None:
+        raise ValueError("the port is missing; udp://host:port is expected")
     return url
 
 
@@ -1157,26 +1179,28 @@ def proxies_of(environ) -> list:
 
 
 def parse_ipv4(text: str) -> bytes:
-    """An argparse type: an IPv4 address, as 4 bytes."""
+    """Returns an IPv4 address as 4 bytes, or raises ValueError."""
+    import socket
+
     try:
         return socket.inet_pton(socket.AF_INET, text)
-    except OSError:
-        raise argparse.ArgumentTypeError("{!r} is not an IPv4 address".format(text))
+    except (OSError, ValueError):
+        raise ValueError("{!r} is not an IPv4 address".format(text))
 
 
 def add_announce_options(parser) -> None:
     count, signed = whole_number(0, 2 ** 63 - 1), whole_number(-(2 ** 31), 2 ** 31 - 1)
-    parser.add_argument("info_hash", metavar="INFO_HASH", type=parse_info_hash)
+    parser.add_argument("info_hash", metavar="INFO_HASH", type=checked(parse_info_hash))
     add = parser.add_argument
     add("--event", choices=list(EVENTS), default="started", help="default started")
     add("--uploaded", type=count, default=0, metavar="BYTES", help="default 0")
     add("--downloaded", type=count, default=0, metavar="BYTES", help="default 0")
     add("--left", type=count, default=0, metavar="BYTES", help="default 0, a seeder")
     add("--port", type=whole_number(1, 65535), help="default the local port of the socket")
-    add("--ip-address", type=parse_ipv4, default=bytes(4), metavar="IPV4", help="default 0.0.0.0")
+    add("--ip-address", type=checked(parse_ipv4), default=bytes(4), metavar="IPV4", help="default 0.0.0.0")
     add(
         "--peer-id",
-        type=parse_peer_id,
+        type=checked(parse_peer_id),
         default=b"-qB00000000000000001",
         help="20 ASCII characters or 40 hex digits (default -qB00000000000000001)",
     )
@@ -1191,7 +1215,7 @@ def add_announce_options(parser) -> None:
 
 
 def add_scrape_options(parser) -> None:
-    parser.add_argument("info_hash", metavar="INFO_HASH", nargs="+", type=parse_info_hash)
+    parser.add_argument("info_hash", metavar="INFO_HASH", nargs="+", type=checked(parse_info_hash))
 
 
 COMMANDS = {
@@ -1217,9 +1241,7 @@ def parse_arguments(argv: list, prog: str) -> tuple:
         usage = "%(prog)s announce|scrape TRACKER INFO_HASH [options]"
         refuse_command(command, options, prog, usage, DESCRIPTION, HELP)
     add_options, usage, examples = COMMANDS[command]
-    parser = ArgumentParser(
-        prog=prog, usage=usage, description=DESCRIPTION, epilog=examples.format(prog=prog)
-    )
+    parser = new_parser(prog, usage, DESCRIPTION, examples)
     parser.add_argument(
         "tracker", metavar="TRACKER", help="udp://host:port[/path][?query] or host:port"
     )
@@ -1229,9 +1251,9 @@ def parse_arguments(argv: list, prog: str) -> tuple:
     arguments = parser.parse(options, positionals[1:])
     try:
         arguments.url = parse_tracker(arguments.tracker)
-        check_family(arguments.url.host, arguments.family)
-    except (argparse.ArgumentTypeError, ValueError) as error:
-        parser.error("argument TRACKER: {}".format(error))
+        check_version(arguments.url.host, arguments.ip_version)
+    except ValueError as error:
+        parser.error("argument TRACKER: {!r}: {}".format(arguments.tracker, error))
     return command, arguments
 
 
@@ -1269,7 +1291,7 @@ def main(argv: list, prog: str = "udp_tracker_client.py") -> int:
     if trace and proxies_of(os.environ):
         trace("UDP knows no proxy: {} does not count".format(", ".join(proxies_of(os.environ))))
     try:
-        conversation = ask(arguments.url, requests, arguments.timeout, arguments.family, trace)
+        conversation = ask(arguments.url, requests, arguments.timeout, arguments.ip_version, trace)
         replies = conversation.exchange.replies
         for reply in replies:
             if isinstance(reply, ErrorReply):

@@ -148,8 +148,10 @@ KINDS = {
 
 def tracker_urls(scheme, count, port):
     """Returns URLs with as many loopback addresses, none of them 127.0.0.1."""
-    addresses = (socket.inet_ntoa((0x7F010001 + number).to_bytes(4, "big")) for number in range(count))
-    return ["{}://{}:{}/announce".format(scheme, address, port) for address in addresses]
+    first = 0x7F010001
+    addresses = (number.to_bytes(4, "big") for number in range(first, first + count))
+    form = "{}://{}:{}/announce"
+    return [form.format(scheme, socket.inet_ntoa(address), port) for address in addresses]
 
 
 def write_list(folder, urls):

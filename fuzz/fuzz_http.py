@@ -29,7 +29,7 @@ KINDS = {
 }
 HOSTILE = [text.encode("utf-8", "surrogatepass") for text in HOSTILE_TEXT]
 
-STATUS_LINES = [b"HTTP/1.1 200 OK"] * 6 + [
+STATUS_LINES = [b"HTTP/1.1 200 OK"] * 20 + [
     b"HTTP/1.0 200 OK", b"HTTP/1.1 200", b"HTTP/1.1 204 No Content", b"HTTP/1.1 304 Not Modified",
     b"HTTP/1.1 400 Invalid Request", b"HTTP/1.1 404 Not Found", b"HTTP/1.1 503 Unavailable",
     b"HTTP/1.1 999 \x1b[31mred\x9b", b"HTTP/1.1 099 low", b"HTTP/1.1 1000 high", b"HTTP/9 200 OK",
@@ -37,10 +37,12 @@ STATUS_LINES = [b"HTTP/1.1 200 OK"] * 6 + [
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK", b"HTTP/1.1 101 Switching Protocols",
 ]
 REDIRECTS = [b"HTTP/1.1 %d Found" % status for status in http.REDIRECT_STATUSES]
-HEADERS = [
+USUAL_HEADERS = [
     b"Content-Type: text/plain", b"Content-Type: text/html; charset=utf-8", b"Content-Type:",
-    b"Connection: close", b"Connection: keep-alive", b"Set-Cookie: a=b", b"X-A:b", b": no name",
-    b"no colon", b" folded", b"X-Hostile: \x1b[31m\x9b\xe2\x80\xae", b"Content-Length: 5",
+    b"Connection: close", b"Connection: keep-alive", b"Set-Cookie: a=b", b"X-A:b",
+]
+ODD_HEADERS = [
+    b": no name", b"no colon", b" folded", b"X-Hostile: \x1b[31m\x9b\xe2\x80\xae", b"Content-Length: 5",
     b"Content-Length: -1", b"Content-Length: many", b"Content-Length: 99999999999999999999",
     b"Content-Encoding: gzip", b"Content-Encoding: deflate", b"Content-Encoding: x-unheard-of",
     b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"Content-Length:",
@@ -56,7 +58,7 @@ LOCATIONS = [
     b"http://127.0.0.1/announce", b"http://" + b"a" * 300 + b"/", b"http://a..b/", b"http://",
     b"\\\\other.example\\", b"http://other.example\\@tracker.example/", b"http:/one", b"http:two",
     b"http://xn--/", b"http://tracker.example@other.example/", b"http://other.example:/",
-    "http://{}/".format("".join(map(chr, range(0x4e00, 0x4e00 + 4000)))).encode(),
+    "http://{}/".format("".join(map(chr, range(0x4e00, 0x4e00 + 12000)))).encode(),
 ]
 PIECES = BYTES + TOKENS * 2 + HOSTILE + [
     b"\r\n", b"\r\n\r\n", b"\n", b"HTTP/1.1 200 OK\r\n", b"0\r\n\r\n", b"5\r\n", b"ffffffff\r\n",
@@ -81,14 +83,15 @@ def make_reply(rng, redirects):
         lines.append(b"Location: " + location)
     else:
         lines = [pick(rng, STATUS_LINES)]
-    lines += [pick(rng, HEADERS) for _ in range(below(rng, 4))]
+    headers = ODD_HEADERS if not below(rng, 4) else USUAL_HEADERS
+    lines += [pick(rng, headers) for _ in range(below(rng, 4))]
     body = pick(rng, REPLIES)
     if not below(rng, 3):
         body = mutate(rng, body, PIECES)
     headers, body = code_body(rng, body)
     rng.shuffle(headers)
     head = b"\r\n".join(lines + headers) + b"\r\n\r\n" + body
-    if not below(rng, 3):
+    if not below(rng, 4):
         head = mutate(rng, head, PIECES)
     tail, times = b"", 0
     if not below(rng, 50):
@@ -186,7 +189,7 @@ def fake_network(replies):
 
 
 OPTIONS = http.HttpOptions(
-    family=0,
+    None,
     user_agent="fuzz",
     headers=[("Cookie", "a=secret"), ("X-Further", "secret")],
     tls=None,

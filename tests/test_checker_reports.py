@@ -361,6 +361,7 @@ def test_a_table_fits_the_terminal(tracker, columns):
     if columns >= 80:
         assert lines[1].endswith(tracker.udp_url)
         assert tracker.http_url in lines[2]
+        assert "announce: " in lines[2]
 
 
 def test_a_table_in_a_pipe_has_no_limit_and_no_colour(check, tracker):

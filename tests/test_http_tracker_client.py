@@ -213,7 +213,7 @@ def requests_of(tracker, action="announce"):
 
 def options(**settings):
     """Returns HttpOptions for fetch(), the usual ones but for what is given."""
-    usual = dict(family=socket.AF_UNSPEC, user_agent="test", headers=[], tls=client.Tls())
+    usual = dict(version=None, user_agent="test", headers=[], tls=client.Tls())
     usual.update(environ={}, resolve=client.look_up_within, trace=None)
     usual.update(settings)
     return client.HttpOptions(**usual)
@@ -1618,7 +1618,7 @@ def test_what_resolve_is_asked():
 
     with Server(answering(response())) as server:
         deadline = time.monotonic() + 5
-        settings = options(resolve=resolve, family=socket.AF_INET)
+        settings = options(resolve=resolve, version=4)
         for url in ("http://a.example/", "http://a.example:81/", "http://[2001:db8::a]/"):
             client.fetch(url, settings, deadline, 1000)
         settings = settings._replace(environ={"http_proxy": "proxy.example"})

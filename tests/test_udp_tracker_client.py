@@ -1191,15 +1191,30 @@ def test_a_signal_while_a_name_is_looked_up(start, names, number, code):
     check_interruption(process, number, code)
 
 
+WAITING_IMPORT = '''
+import sys
+import threading
+
+
+class Finder:
+    """Is asked for a module that is not loaded yet."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        # That one is the interpreter's own.
+        if name != "usercustomize":
+            sys.stderr.write("importing\\n")
+            sys.stderr.flush()
+            threading.Event().wait()
+
+
+sys.meta_path.insert(0, Finder)
+'''
+
+
 @pytest.mark.parametrize("number, code", SIGNALS)
 def test_a_signal_while_the_script_still_imports(start, tmp_path, number, code):
-    # The library's own module is not reached: this one, which waits, is in front of it.
-    (tmp_path / "argparse.py").write_text(
-        "import sys, threading\n"
-        "sys.stderr.write('importing\\n')\n"
-        "sys.stderr.flush()\n"
-        "threading.Event().wait()\n"
-    )
-    process = start("--version", PYTHONPATH=str(tmp_path))
+    (tmp_path / "sitecustomize.py").write_text(WAITING_IMPORT)
+    process = start("announce", "127.0.0.1:1", HASH, PYTHONPATH=str(tmp_path))
     assert process.stderr.readline() == "importing\n"
     check_interruption(process, number, code)
