@@ -3474,6 +3474,8 @@ class Monitor:
 
     def start(self, now: float) -> None:
         self.began = now
+        # It lasts its whole duration, so that one run after another keeps the rate.
+        self.call_at(now + self.duration, lambda: None)
         for target in self.tallies:
             self._due(target, 0)
 

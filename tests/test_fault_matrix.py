@@ -433,25 +433,26 @@ def test_the_checker_has_one_result_each_and_all_in_time(run_script, world):
         if not right or record["elapsed_ms"] > (TIMEOUT + 1) * 1000:
             problems.append((fault, statuses, record))
     assert problems == []
-    # The half second is the interpreter's own.
-    assert result.seconds < TIMEOUT + 1 + 0.5
+    # The second beyond is the interpreter's own, on a machine with other tests under way.
+    assert result.seconds < TIMEOUT + 1 + 1
 
 
 def test_a_busy_neighbour_does_not_make_a_tracker_down(run_script, world):
     """Hundreds of HTTP checks, many of them floods, start beside UDP trackers that are well."""
     live = ["udp://127.9.0.{}:{}".format(i, world.tracker.udp_port) for i in range(1, 101)]
+    floods = ("endless", "gzip-bomb", "deep-nesting", "many-peers", "large-body", "html")
     busy = [
         url.replace("127.2.", "127.{}.".format(network))
-        for network in (4, 5) for fault, url in world.http.items()
-        if fault.startswith(("endless", "gzip-bomb", "many-peers", "deep", "huge", "large", "html"))
-    ] + list(world.http.values())
-    for _ in range(3):
-        result = run_script("tracker_checker.py", "-", "--format", "ndjson", "--timeout", TIMEOUT,
-                            stdin="\n".join(live + busy))
-        records = {record["tracker"]: record
-                   for record in map(json.loads, result.stdout.splitlines())}
-        down = [records[url] for url in live if records[url]["status"] != "ok"]
-        assert down == []
+        for fault, url in world.http.items() if fault.startswith(floods)
+        for network in range(20, 36)
+    ]
+    options = ["--format", "ndjson", "--timeout", TIMEOUT]
+    for _ in range(2):
+        result = run_script("tracker_checker.py", "-", *options, stdin="\n".join(live + busy))
+        records = [json.loads(line) for line in result.stdout.splitlines()]
+        status = {record["tracker"]: record["status"] for record in records}
+        assert len(status) == len(live + busy)
+        assert [url for url in live if status[url] != "ok"] == []
 
 
 @pytest.mark.parametrize("command", ["announce", "scrape"])

@@ -1624,10 +1624,10 @@ def test_what_resolve_is_asked():
         settings = settings._replace(environ={"http_proxy": "proxy.example"})
         client.fetch("http://a.example/", settings, deadline, 1000)
     assert asked == [
-        ("a.example", 80, socket.AF_INET, deadline),
-        ("a.example", 81, socket.AF_INET, deadline),
-        ("2001:db8::a", 80, socket.AF_INET, deadline),
-        ("proxy.example", 1080, socket.AF_INET, deadline),
+        ("a.example", 80, 4, deadline),
+        ("a.example", 81, 4, deadline),
+        ("2001:db8::a", 80, 4, deadline),
+        ("proxy.example", 1080, 4, deadline),
     ]
 
 

@@ -876,6 +876,9 @@ WRONG = [
     (["announce", "TRACKER", HASH + "0"], HASH + "0", "40 hex digits"),
     (["scrape", "TRACKER", HASH, "zz" + HASH[2:]], "zz", "32 base32 characters"),
     (["announce", "TRACKER", "TQ4EEIQT4MF76IJLGDBWBUTPTIBBGZB1"], "ZB1", "base32"),
+    # Letters that are base32 in upper case alone
+    (["announce", "TRACKER", "\u017fQ4EEIQT4MF76IJLGDBWBUTPTIBBGZBC"], "\u017fQ4", "32 base32"),
+    (["scrape", "TRACKER", "A" * 24 + "\xdf" * 8], "AAA\xdf", "32 base32 characters"),
     (["announce", "TRACKER", HASH + "0" * 23], "00'", "64 hex digits"),
     (["announce", "TRACKER", "\uff19" + HASH[1:]], "'\uff19c38", "magnet"),
     (["announce", "TRACKER", "magnet:?dn=name"], "magnet", "xt=urn:btih:"),
