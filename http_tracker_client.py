@@ -556,7 +556,7 @@ HttpResponse = namedtuple("HttpResponse", "status reason content_type location b
 
 
 def split_http_url(text: str) -> tuple:
-    """Checks an HTTP URL and returns (all before its path, its path, its query or None).
+    """Checks an HTTP URL and returns (all before its path, its path, its query with the ?).
 
     The host comes out in ASCII, path and query percent-encoded. Raises ValueError.
     """
@@ -564,15 +564,13 @@ def split_http_url(text: str) -> tuple:
     if separator and scheme.lower() not in DEFAULT_PORTS:
         raise ValueError("scheme {!r} is not http or https".format(scheme))
     url = split_url(text)
-    credentials = "" if url.credentials is None else encode_path(url.credentials, None) + "@"
-    base = "{}://{}{}".format(url.scheme, credentials, host_and_port(url))
-    query = None if url.query is None else encode_path(url.query, None)
-    return base, encode_path(url.path, None), query
-
-
-def host_and_port(url: Url) -> str:
-    host = "[{}]".format(url.host.replace("%", "%25")) if ":" in url.host else url.host
-    return host if url.port is None else "{}:{}".format(host, url.port)
+    authority = "[{}]".format(url.host.replace("%", "%25")) if ":" in url.host else url.host
+    if url.credentials is not None:
+        authority = "{}@{}".format(encode_path(url.credentials, None), authority)
+    if url.port is not None:
+        authority = "{}:{}".format(authority, url.port)
+    query = "" if url.query is None else "?" + encode_path(url.query, None)
+    return "{}://{}".format(url.scheme, authority), encode_path(url.path, None), query
 
 
 def port_of(url: Url) -> int:
@@ -587,7 +585,7 @@ def announce_url(text: str) -> str:
         path = "/announce"
     elif last.startswith("scrape"):
         path = "{}/announce{}".format(folder, last[len("scrape") :])
-    return base + path + ("" if query is None else "?" + query)
+    return base + path + query
 
 
 def scrape_url(text: str) -> str:
@@ -609,7 +607,7 @@ def scrape_url(text: str) -> str:
                 "there is no scrape URL for the path {!r}: its last segment does not begin with "
                 "announce or scrape (BEP 48)".format(path)
             )
-    return base + "/".join(segments) + ("" if query is None else "?" + query)
+    return base + "/".join(segments) + query
 
 
 def announce_query(announce: HttpAnnounce) -> str:
@@ -655,18 +653,21 @@ def with_query(url: str, query: str) -> str:
 # What a reply says.
 def import_bencode():
     """Returns the module bencode; raises Failure (missing_file) where it does not stand beside."""
-    missing = "bencode.py is missing: copy it beside this file"
     try:
         import bencode
-    except ImportError:
-        raise Failure("missing_file", missing)
+
+        bencode.to_json
     except Exception as error:
         # Another package may be of that name, and not even be Python 3.
-        raise Failure("missing_file", "{} (found another: {})".format(missing, error))
-    if not hasattr(bencode, "to_json"):
-        found = getattr(bencode, "__file__", None) or "a folder"
-        raise Failure("missing_file", "{} (found another: {})".format(missing, found))
+        text = "bencode.py is missing: copy it beside this file ({})"
+        raise Failure("missing_file", text.format(error))
     return bencode
+
+
+def excerpt(text: str) -> str:
+    """Returns a text from the network as a message can have it: short, and without controls."""
+    text = escape(text)
+    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def read_reply(response: HttpResponse):
@@ -917,15 +918,15 @@ def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
     now = next_start = time.monotonic()
     head_start = min(0.25, max(0, deadline - now) / (2 * len(addresses)))
     waiting = list(addresses)
-    pending = {}  # socket: address
     failures = []
     with selectors.DefaultSelector() as selector:
+        pending = selector.get_map()  # its keys have the socket as fileobj, its address as data
         try:
             while waiting or pending:
                 now = time.monotonic()
                 if now >= deadline:
                     silent = Failure("timeout", "no answer to the connection")
-                    failures.extend((address, silent) for address in pending.values())
+                    failures.extend((key.data, silent) for key in pending.values())
                     break
                 if waiting and (now >= next_start or not pending):
                     next_start = now + head_start
@@ -937,22 +938,20 @@ def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
                     except OSError as error:
                         failures.append((address, network_failure(error)))
                         continue
-                    pending[sock] = address
-                    selector.register(sock, selectors.EVENT_WRITE)
+                    selector.register(sock, selectors.EVENT_WRITE, address)
                 until = min(next_start, deadline) if waiting else deadline
                 for key, _ in selector.select(max(0, until - now)):
                     selector.unregister(key.fileobj)
-                    address = pending.pop(key.fileobj)
                     number = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not number:
-                        return key.fileobj, address
+                        return key.fileobj, key.data
                     key.fileobj.close()
                     next_start = now
                     error = OSError(number, os.strerror(number))
-                    failures.append((address, network_failure(error)))
+                    failures.append((key.data, network_failure(error)))
         finally:
-            for sock in pending:
-                sock.close()
+            for key in pending.values():
+                key.fileobj.close()
     raise combined_failure(failures or [(addresses[0], Failure("timeout", "no time was left"))])
 
 
@@ -980,11 +979,11 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int) -> HttpRe
     port only. Raises Failure (resolve_failed, timeout, refused, unreachable, tls,
     invalid_response, too_large, redirect; http_status where a proxy refuses).
     """
-    origin, home = origin_of(url), True
-    credentials = split_url(url).credentials
+    first = split_url(url)
+    home = True
     reached = ""
     for _ in range(REDIRECTS + 1):
-        headers = request_headers(options, credentials, home)
+        headers = request_headers(options, first.credentials, home)
         try:
             response = get(url, headers, options, deadline, limit)
         except Failure as failure:
@@ -993,23 +992,16 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int) -> HttpRe
             return response
         url = redirect_target(url, response.location)
         # Who was once sent elsewhere is not trusted with the way back.
-        home = home and origin_of(url) == origin
+        home = home and origin_of(split_url(url)) == origin_of(first)
         reached = "redirected to {}: ".format(excerpt(url))
         if options.trace:
             options.trace("redirected to {}".format(url))
     raise Failure("redirect", "more than {} redirects".format(REDIRECTS))
 
 
-def excerpt(text: str) -> str:
-    """Returns a text from the network as a message can have it: short, and without controls."""
-    text = escape(text)
-    return text if len(text) <= 120 else text[:117] + "..."
-
-
-def origin_of(url: str) -> tuple:
+def origin_of(url: Url) -> tuple:
     """Returns what has to be the same for credentials to be sent: scheme, host and port."""
-    parts = split_url(url)
-    return parts.scheme, parts.host.lower(), port_of(parts)
+    return url.scheme, url.host.lower(), port_of(url)
 
 
 def redirect_target(url: str, location: str) -> str:
@@ -1029,8 +1021,7 @@ def redirect_target(url: str, location: str) -> str:
         text = "a redirect to {}: {}".format(excerpt(location), excerpt(str(error)))
         raise Failure("redirect", text)
     scheme, _, authority = base.partition("://")
-    target = "{}://{}{}".format(scheme, authority.rpartition("@")[2], path)
-    return target if query is None else target + "?" + query
+    return "{}://{}{}{}".format(scheme, authority.rpartition("@")[2], path, query)
 
 
 def request_headers(options: HttpOptions, credentials: str, home: bool) -> dict:
@@ -1182,29 +1173,28 @@ def without_credentials(url: Url) -> str:
 
 def read_body(response, limit):
     """Returns the body, decompressed where it came so unasked; Failure beyond the limit."""
-    too_large = Failure("too_large", "a body of more than {} bytes".format(limit))
-    if response.length and response.length > limit:
-        raise too_large
     if response.chunked:
         parts = read_chunks(response.fp, limit)
     else:
         parts = iter(lambda: response.read(65536), b"")
-    decompressor = new_decompressor(response.getheader("Content-Encoding"))
-    body = bytearray()
-    received = 0
-    for part in parts:
-        received += len(part)
-        if decompressor:
-            part = decompress(decompressor, part, limit + 1 - len(body))
-        body += part
-        if max(received, len(body)) > limit:
-            raise too_large
+    parts = limited(parts, limit)
+    encoding = (response.getheader("Content-Encoding") or "").strip().lower()
+    if encoding in ("gzip", "x-gzip", "deflate") and response.length != 0:
+        parts = limited(decompress(parts, limit + 1), limit)
+    body = b"".join(parts)
     if response.length:
         text = "the body is {} bytes shorter than announced".format(response.length)
         raise Failure("invalid_response", text)
-    if decompressor and received and not decompressor.eof:
-        raise Failure("invalid_response", "the compressed body is cut off")
-    return bytes(body)
+    return body
+
+
+def limited(parts, limit):
+    """Yields the parts, up to so many bytes in all; Failure (too_large) beyond that."""
+    for part in parts:
+        limit -= len(part)
+        if limit < 0:
+            raise Failure("too_large", "the body is too large")
+        yield part
 
 
 def read_chunks(reader, limit):
@@ -1235,23 +1225,18 @@ def read_chunks(reader, limit):
         pass
 
 
-def new_decompressor(encoding):
-    """Returns a decompressor of zlib's for a Content-Encoding, or None."""
-    if (encoding or "").strip().lower() not in ("gzip", "x-gzip", "deflate"):
-        return None
+def decompress(parts, most):
+    """Yields what is compressed in the parts, at most so many bytes at a time."""
     import zlib
 
-    return zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
-
-
-def decompress(decompressor, data, most):
-    """Returns what the data holds, at most so many bytes; nothing after the end."""
-    import zlib
-
-    try:
-        return b"" if decompressor.eof else decompressor.decompress(data, most)
-    except zlib.error:
-        raise Failure("invalid_response", "the compressed body is broken")
+    stream = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
+    for part in parts:
+        try:
+            yield b"" if stream.eof else stream.decompress(part, most)
+        except zlib.error:
+            raise Failure("invalid_response", "the compressed body is broken")
+    if not stream.eof:
+        raise Failure("invalid_response", "the compressed body is cut off")
 
 
 # --- end of carried region: http ---
@@ -1320,11 +1305,6 @@ def http_options_of(arguments, trace, resolve=look_up_within) -> HttpOptions:
 
 
 # The output: replies as the values that become JSON.
-FIRST_KEYS = (b"failure reason", b"complete", b"incomplete", b"interval", b"min interval", b"peers")
-PEER_KEYS = (b"peers", b"peers6")
-TEXT_KEYS = (b"failure reason", b"warning message")
-
-
 def show_ip(data: bytes) -> str:
     """Returns 4 or 16 bytes as an address."""
     import socket
@@ -1338,27 +1318,21 @@ def announce_to_json(reply: dict) -> dict:
     The usual keys come first, then the others in the tracker's order. peers and peers6, compact
     or not, become one list; what has a type of its own stays as it came.
     """
-    reply = dict(reply)
-    special = {}
-    lists = {key: peers_to_json(key, reply[key]) for key in PEER_KEYS if key in reply}
-    readable = [key for key, peers in lists.items() if peers is not None]
-    if readable:
-        into = b"peers" if lists.get(b"peers", []) is not None else b"peers6"
-        for key in readable:
-            del reply[key]
-        reply[into] = 0
-        special[into] = [peer for key in readable for peer in lists[key]]
-    for key in TEXT_KEYS:
+    shown = import_bencode().to_json(reply)
+    for key in (b"failure reason", b"warning message"):
         if isinstance(reply.get(key), bytes):
-            special[key] = text_of(reply[key])
+            shown[key.decode()] = text_of(reply[key])
     address = reply.get(b"external ip")
     if isinstance(address, bytes) and len(address) in (4, 16):
-        special[b"external ip"] = show_ip(address)
-    keys = [key for key in FIRST_KEYS if key in reply]
-    keys += [key for key in reply if key not in FIRST_KEYS]
-    shown = import_bencode().to_json({key: reply[key] for key in keys})
-    shown.update((key.decode("ascii"), value) for key, value in special.items())
-    return shown
+        shown["external ip"] = show_ip(address)
+    for name, size in (("peers", 4), ("peers6", 16)):
+        if name in shown:
+            shown[name] = peers_to_json(reply[name.encode()], size)
+    if isinstance(shown.get("peers", []), list) and isinstance(shown.get("peers6"), list):
+        shown["peers"] = shown.get("peers", []) + shown.pop("peers6")
+    return put_first(
+        ("failure reason", "complete", "incomplete", "interval", "min interval", "peers"), shown
+    )
 
 
 def put_first(names, entry: dict) -> dict:
@@ -1367,21 +1341,23 @@ def put_first(names, entry: dict) -> dict:
     return {name: entry[name] for name in first + [name for name in entry if name not in first]}
 
 
-def peers_to_json(key: bytes, peers):
-    """Returns a list of peers as JSON, compact (BEP 7, 23) or not; None if it is neither."""
-    if isinstance(peers, bytes):
-        size = 4 if key == b"peers" else 16
-        # Of a list that was cut the entries that are whole count.
-        return [
-            {
-                "ip": show_ip(peers[start : start + size]),
-                "port": int.from_bytes(peers[start + size : start + size + 2], "big"),
-            }
-            for start in range(0, len(peers) - size - 1, size + 2)
-        ]
+def peers_to_json(peers, size: int):
+    """Returns a list of peers as JSON, whose addresses have so many bytes when it is compact.
+
+    That is BEP 23 for 4 bytes, BEP 7 for 16. What is no list stays as it came.
+    """
     if isinstance(peers, list):
         return [peer_to_json(peer) for peer in peers]
-    return None
+    if not isinstance(peers, bytes):
+        return import_bencode().to_json(peers)
+    # Of a list that was cut the entries that are whole count.
+    return [
+        {
+            "ip": show_ip(peers[start : start + size]),
+            "port": int.from_bytes(peers[start + size : start + size + 2], "big"),
+        }
+        for start in range(0, len(peers) - size - 1, size + 2)
+    ]
 
 
 def peer_to_json(peer):
@@ -1544,22 +1520,9 @@ def build_query(command: str, arguments) -> str:
     """Returns the query that the arguments ask for."""
     if command == "scrape":
         return scrape_query(arguments.info_hash)
-    return announce_query(
-        HttpAnnounce(
-            info_hash=arguments.info_hash,
-            peer_id=arguments.peer_id,
-            port=arguments.port,
-            uploaded=arguments.uploaded,
-            downloaded=arguments.downloaded,
-            left=arguments.left,
-            event=arguments.event,
-            compact=arguments.compact,
-            peers_wanted=arguments.peers_wanted,
-            key=arguments.key,
-            peer_addr=arguments.peer_addr,
-            tracker_id=arguments.tracker_id,
-        )
-    )
+    # The options are named as the fields are.
+    values = [getattr(arguments, name) for name in HttpAnnounce._fields]
+    return announce_query(HttpAnnounce(*values))
 
 
 def ask(command: str, arguments, url: str) -> tuple:

@@ -1076,7 +1076,7 @@ HttpResponse = namedtuple("HttpResponse", "status reason content_type location b
 
 
 def split_http_url(text: str) -> tuple:
-    """Checks an HTTP URL and returns (all before its path, its path, its query or None).
+    """Checks an HTTP URL and returns (all before its path, its path, its query with the ?).
 
     The host comes out in ASCII, path and query percent-encoded. Raises ValueError.
     """
@@ -1084,15 +1084,13 @@ def split_http_url(text: str) -> tuple:
     if separator and scheme.lower() not in DEFAULT_PORTS:
         raise ValueError("scheme {!r} is not http or https".format(scheme))
     url = split_url(text)
-    credentials = "" if url.credentials is None else encode_path(url.credentials, None) + "@"
-    base = "{}://{}{}".format(url.scheme, credentials, host_and_port(url))
-    query = None if url.query is None else encode_path(url.query, None)
-    return base, encode_path(url.path, None), query
-
-
-def host_and_port(url: Url) -> str:
-    host = "[{}]".format(url.host.replace("%", "%25")) if ":" in url.host else url.host
-    return host if url.port is None else "{}:{}".format(host, url.port)
+    authority = "[{}]".format(url.host.replace("%", "%25")) if ":" in url.host else url.host
+    if url.credentials is not None:
+        authority = "{}@{}".format(encode_path(url.credentials, None), authority)
+    if url.port is not None:
+        authority = "{}:{}".format(authority, url.port)
+    query = "" if url.query is None else "?" + encode_path(url.query, None)
+    return "{}://{}".format(url.scheme, authority), encode_path(url.path, None), query
 
 
 def port_of(url: Url) -> int:
@@ -1107,7 +1105,7 @@ def announce_url(text: str) -> str:
         path = "/announce"
     elif last.startswith("scrape"):
         path = "{}/announce{}".format(folder, last[len("scrape") :])
-    return base + path + ("" if query is None else "?" + query)
+    return base + path + query
 
 
 def scrape_url(text: str) -> str:
@@ -1129,7 +1127,7 @@ def scrape_url(text: str) -> str:
                 "there is no scrape URL for the path {!r}: its last segment does not begin with "
                 "announce or scrape (BEP 48)".format(path)
             )
-    return base + "/".join(segments) + ("" if query is None else "?" + query)
+    return base + "/".join(segments) + query
 
 
 def announce_query(announce: HttpAnnounce) -> str:
@@ -1175,18 +1173,21 @@ def with_query(url: str, query: str) -> str:
 # What a reply says.
 def import_bencode():
     """Returns the module bencode; raises Failure (missing_file) where it does not stand beside."""
-    missing = "bencode.py is missing: copy it beside this file"
     try:
         import bencode
-    except ImportError:
-        raise Failure("missing_file", missing)
+
+        bencode.to_json
     except Exception as error:
         # Another package may be of that name, and not even be Python 3.
-        raise Failure("missing_file", "{} (found another: {})".format(missing, error))
-    if not hasattr(bencode, "to_json"):
-        found = getattr(bencode, "__file__", None) or "a folder"
-        raise Failure("missing_file", "{} (found another: {})".format(missing, found))
+        text = "bencode.py is missing: copy it beside this file ({})"
+        raise Failure("missing_file", text.format(error))
     return bencode
+
+
+def excerpt(text: str) -> str:
+    """Returns a text from the network as a message can have it: short, and without controls."""
+    text = escape(text)
+    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def read_reply(response: HttpResponse):
@@ -1437,15 +1438,15 @@ def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
     now = next_start = time.monotonic()
     head_start = min(0.25, max(0, deadline - now) / (2 * len(addresses)))
     waiting = list(addresses)
-    pending = {}  # socket: address
     failures = []
     with selectors.DefaultSelector() as selector:
+        pending = selector.get_map()  # its keys have the socket as fileobj, its address as data
         try:
             while waiting or pending:
                 now = time.monotonic()
                 if now >= deadline:
                     silent = Failure("timeout", "no answer to the connection")
-                    failures.extend((address, silent) for address in pending.values())
+                    failures.extend((key.data, silent) for key in pending.values())
                     break
                 if waiting and (now >= next_start or not pending):
                     next_start = now + head_start
@@ -1457,22 +1458,20 @@ def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
                     except OSError as error:
                         failures.append((address, network_failure(error)))
                         continue
-                    pending[sock] = address
-                    selector.register(sock, selectors.EVENT_WRITE)
+                    selector.register(sock, selectors.EVENT_WRITE, address)
                 until = min(next_start, deadline) if waiting else deadline
                 for key, _ in selector.select(max(0, until - now)):
                     selector.unregister(key.fileobj)
-                    address = pending.pop(key.fileobj)
                     number = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not number:
-                        return key.fileobj, address
+                        return key.fileobj, key.data
                     key.fileobj.close()
                     next_start = now
                     error = OSError(number, os.strerror(number))
-                    failures.append((address, network_failure(error)))
+                    failures.append((key.data, network_failure(error)))
         finally:
-            for sock in pending:
-                sock.close()
+            for key in pending.values():
+                key.fileobj.close()
     raise combined_failure(failures or [(addresses[0], Failure("timeout", "no time was left"))])
 
 
@@ -1500,11 +1499,11 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int) -> HttpRe
     port only. Raises Failure (resolve_failed, timeout, refused, unreachable, tls,
     invalid_response, too_large, redirect; http_status where a proxy refuses).
     """
-    origin, home = origin_of(url), True
-    credentials = split_url(url).credentials
+    first = split_url(url)
+    home = True
     reached = ""
     for _ in range(REDIRECTS + 1):
-        headers = request_headers(options, credentials, home)
+        headers = request_headers(options, first.credentials, home)
         try:
             response = get(url, headers, options, deadline, limit)
         except Failure as failure:
@@ -1513,23 +1512,16 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int) -> HttpRe
             return response
         url = redirect_target(url, response.location)
         # Who was once sent elsewhere is not trusted with the way back.
-        home = home and origin_of(url) == origin
+        home = home and origin_of(split_url(url)) == origin_of(first)
         reached = "redirected to {}: ".format(excerpt(url))
         if options.trace:
             options.trace("redirected to {}".format(url))
     raise Failure("redirect", "more than {} redirects".format(REDIRECTS))
 
 
-def excerpt(text: str) -> str:
-    """Returns a text from the network as a message can have it: short, and without controls."""
-    text = escape(text)
-    return text if len(text) <= 120 else text[:117] + "..."
-
-
-def origin_of(url: str) -> tuple:
+def origin_of(url: Url) -> tuple:
     """Returns what has to be the same for credentials to be sent: scheme, host and port."""
-    parts = split_url(url)
-    return parts.scheme, parts.host.lower(), port_of(parts)
+    return url.scheme, url.host.lower(), port_of(url)
 
 
 def redirect_target(url: str, location: str) -> str:
@@ -1549,8 +1541,7 @@ def redirect_target(url: str, location: str) -> str:
         text = "a redirect to {}: {}".format(excerpt(location), excerpt(str(error)))
         raise Failure("redirect", text)
     scheme, _, authority = base.partition("://")
-    target = "{}://{}{}".format(scheme, authority.rpartition("@")[2], path)
-    return target if query is None else target + "?" + query
+    return "{}://{}{}{}".format(scheme, authority.rpartition("@")[2], path, query)
 
 
 def request_headers(options: HttpOptions, credentials: str, home: bool) -> dict:
@@ -1702,29 +1693,28 @@ def without_credentials(url: Url) -> str:
 
 def read_body(response, limit):
     """Returns the body, decompressed where it came so unasked; Failure beyond the limit."""
-    too_large = Failure("too_large", "a body of more than {} bytes".format(limit))
-    if response.length and response.length > limit:
-        raise too_large
     if response.chunked:
         parts = read_chunks(response.fp, limit)
     else:
         parts = iter(lambda: response.read(65536), b"")
-    decompressor = new_decompressor(response.getheader("Content-Encoding"))
-    body = bytearray()
-    received = 0
-    for part in parts:
-        received += len(part)
-        if decompressor:
-            part = decompress(decompressor, part, limit + 1 - len(body))
-        body += part
-        if max(received, len(body)) > limit:
-            raise too_large
+    parts = limited(parts, limit)
+    encoding = (response.getheader("Content-Encoding") or "").strip().lower()
+    if encoding in ("gzip", "x-gzip", "deflate") and response.length != 0:
+        parts = limited(decompress(parts, limit + 1), limit)
+    body = b"".join(parts)
     if response.length:
         text = "the body is {} bytes shorter than announced".format(response.length)
         raise Failure("invalid_response", text)
-    if decompressor and received and not decompressor.eof:
-        raise Failure("invalid_response", "the compressed body is cut off")
-    return bytes(body)
+    return body
+
+
+def limited(parts, limit):
+    """Yields the parts, up to so many bytes in all; Failure (too_large) beyond that."""
+    for part in parts:
+        limit -= len(part)
+        if limit < 0:
+            raise Failure("too_large", "the body is too large")
+        yield part
 
 
 def read_chunks(reader, limit):
@@ -1755,23 +1745,18 @@ def read_chunks(reader, limit):
         pass
 
 
-def new_decompressor(encoding):
-    """Returns a decompressor of zlib's for a Content-Encoding, or None."""
-    if (encoding or "").strip().lower() not in ("gzip", "x-gzip", "deflate"):
-        return None
+def decompress(parts, most):
+    """Yields what is compressed in the parts, at most so many bytes at a time."""
     import zlib
 
-    return zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
-
-
-def decompress(decompressor, data, most):
-    """Returns what the data holds, at most so many bytes; nothing after the end."""
-    import zlib
-
-    try:
-        return b"" if decompressor.eof else decompressor.decompress(data, most)
-    except zlib.error:
-        raise Failure("invalid_response", "the compressed body is broken")
+    stream = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
+    for part in parts:
+        try:
+            yield b"" if stream.eof else stream.decompress(part, most)
+        except zlib.error:
+            raise Failure("invalid_response", "the compressed body is broken")
+    if not stream.eof:
+        raise Failure("invalid_response", "the compressed body is cut off")
 
 
 # --- end of carried region: http ---

@@ -670,3 +670,50 @@ def test_a_thread_that_hangs_does_not_hold_the_exit(check, fake):
     records, result = check("http://hangs.example:1/announce", "--timeout", "1", env=env)
     assert records[0]["status"] == "timeout"
     assert result.seconds < 1 + 1 + START
+
+
+# A list in the shape of those that people publish.
+
+
+def published_list(everywhere, dead_port):
+    """Returns (text of a list, names, {line: what has to come of it})."""
+    udp, http = everywhere.udp_port, everywhere.http_port
+    names, expected, lines = {}, {}, ["\ufeff# Trackers, best first", ""]
+    for number in range(30):
+        names["t{}.example".format(number)] = ["127.0.1.{}".format(number + 1)]
+        line = "udp://t{}.example:{}/announce".format(number, udp)
+        expected[line] = ("udp", "ok")
+        if number < 20:
+            expected["http://t{}.example:{}/announce".format(number, http)] = ("http", "ok")
+    for number in range(10):
+        expected["udp://gone{}.example:{}/announce".format(number, udp)] = ("udp", "error")
+        expected["http://gone{}.example:80/announce".format(number)] = ("http", "error")
+    for number in range(1, 6):
+        expected["udp://127.0.2.{}:{}/announce".format(number, dead_port)] = ("udp", "error")
+        expected["wss://tracker{}.example:443/announce".format(number)] = ("unsupported", "error")
+        partial = "http://127.0.3.{}:{}/fault/html-404/announce.php?scrape=no"
+        expected[partial.format(number, http)] = ("http", "error")
+        no_scrape = "http://127.0.3.{}:{}/fault/missing-files/announce".format(number, http)
+        expected[no_scrape] = ("http", "partial")
+    expected["http://example.i2p.invalid/a"] = ("http", "error")
+    expected["udp://[::1]:{}/announce".format(dead_port)] = ("udp", "error")
+    for broken in ("udp://no-port.example", "http://", "tracker", "udp://a b:1", "ftp://a.example/"):
+        expected[broken] = ("unsupported", "error")
+    for line in expected:
+        lines += [line, ""]
+    again = list(expected)[::9] + ["UDP://T1.example:{}".format(udp)]
+    return "\r\n".join(lines + again) + "\n", names, expected
+
+
+def test_a_list_as_people_publish_it(check, run_script, everywhere, fake):
+    text, names, expected = published_list(everywhere, dead_port=1)
+    records, result = check("-", stdin=text, env=fake(names))
+    assert result.code == 0
+    found = by_tracker(records)
+    assert {line: (one["kind"], one["status"]) for line, one in found.items()} == expected
+    working = [line for line, (_, status) in expected.items() if status in ("ok", "partial")]
+    urls = run_script("tracker_checker.py", "--format", "urls", "-", stdin=text, env=fake(names))
+    assert urls.stdout.splitlines() == working
+    records, _ = check("-", stdin=urls.stdout, env=fake(names))
+    assert {record["tracker"] for record in records} == set(working)
+    assert {record["status"] for record in records} == {"ok", "partial"}

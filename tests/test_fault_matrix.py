@@ -55,7 +55,7 @@ short                         timeout       timeout       timeout
 huge-datagram                 ok            ok            ok
 wrong-transaction-id          timeout       timeout       timeout
 wrong-transaction-id-first    ok            ok            ok
-wrong-transaction-id-flood    ok            ok            ok|partial|timeout
+wrong-transaction-id-flood    ok|timeout    ok|timeout    ok|partial|timeout
 wrong-action                  invalid       invalid       error
 unknown-action                invalid       invalid       error
 connection-id-zero            ok            ok            ok

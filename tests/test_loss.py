@@ -193,8 +193,7 @@ def test_duplicates_do_no_harm(run_script, fault, command):
 
 
 @pytest.mark.parametrize("fault", [
-    "other-port-first", "wrong-transaction-id-first", "wrong-transaction-id-flood", "junk-first",
-    "empty-datagram-first",
+    "other-port-first", "wrong-transaction-id-first", "junk-first", "empty-datagram-first",
 ])
 def test_the_wait_goes_on_after_what_is_ignored(run_script, fault):
     with LoopbackTracker(udp_fault=fault) as tracker:
