@@ -504,7 +504,7 @@ def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
 def network_failure(error: OSError) -> Failure:
     """Returns the Failure that stands for what the network said to a socket."""
     if isinstance(error, (ConnectionRefusedError, ConnectionResetError)):
-        return Failure("refused", "the connection was refused")
+        return Failure("refused", "connection refused")
     return Failure("unreachable", "unreachable: {}".format(error.strerror or error))
 
 
@@ -3108,14 +3108,16 @@ def report_table(results: list, columns: int = None, colour: bool = False) -> st
                 escape(result.message or ""),
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    if columns:
-        # Where a row does not fit, the reason keeps some room beside the tracker.
-        widths[4] = min(widths[4], max(16, (columns - sum(widths[:4]) - 10) * 3 // 5))
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    room = columns - 1 - sum(widths[:4]) - 8 if columns else sum(widths)
+    if widths[4] + 2 + widths[5] > room:
+        # Where a row does not fit, its reason keeps some room beside the tracker.
+        widths[4] = min(widths[4], max(16, room * 3 // 5))
     lines = []
     for status, latency, seeders, leechers, tracker, why in rows:
-        if len(tracker) > widths[4]:
-            tracker = tracker[: widths[4] - 3] + "..."
+        most = widths[4] if why else room
+        if len(tracker) > most:
+            tracker = tracker[: most - 3] + "..."
         cells = (
             latency.rjust(widths[1]),
             seeders.rjust(widths[2]),

@@ -502,7 +502,7 @@ def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
 def network_failure(error: OSError) -> Failure:
     """Returns the Failure that stands for what the network said to a socket."""
     if isinstance(error, (ConnectionRefusedError, ConnectionResetError)):
-        return Failure("refused", "the connection was refused")
+        return Failure("refused", "connection refused")
     return Failure("unreachable", "unreachable: {}".format(error.strerror or error))
 
 

@@ -62,7 +62,7 @@ VALUED.update(checker.VALUED_OPTIONS)
 PARSERS = [
     udp.parse_info_hash, udp.parse_peer_id, udp.parse_seconds, udp.parse_ipv4, udp.parse_tracker,
     udp.whole_number(-1, 2 ** 31 - 1), http.parse_header, http.parse_header_value,
-    http.parse_peer_addr, checker.parse_seconds_of_monitor, checker.parse_tracker,
+    http.parse_peer_addr, checker.parse_long_seconds, checker.parse_tracker,
     checker.parse_health,
 ]
 
