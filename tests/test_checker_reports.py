@@ -343,7 +343,7 @@ def test_table(check, tracker, partial):
     for row, (latency, seeders) in zip(rows, [("-", "-"), ("ms", "0"), ("-", "-"), ("ms", "0")]):
         assert row[:start_of_tracker].split()[-3] == latency
         assert row[:start_of_tracker].split()[-2] == seeders
-    why = "the connection was refused"
+    why = "connection refused"
     assert why in rows[0] and why in rows[5]
     assert rows[0].index("announce:") == rows[5].index("connect:")
     assert "scrape" in rows[3]
