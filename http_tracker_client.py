@@ -546,9 +546,9 @@ HttpAnnounce = namedtuple(
 )
 HttpAnnounce.__new__.__defaults__ = (None, None, None, None)
 
-# What all requests of a run have in common. version is that of IP, or None; headers are (name, value) pairs, tls is a Tls,
-# environ has the proxy variables, resolve looks names up like look_up_within, trace is called
-# with what is done, or None.
+# What all requests of a run have in common. version is that of IP, or None; headers are
+# (name, value) pairs, tls is a Tls, environ has the proxy variables, resolve looks names up like
+# look_up_within, trace is called with what is done, or None.
 HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ resolve trace")
 
 # content_type and location are None where the reply has none.
@@ -1173,6 +1173,8 @@ def without_credentials(url: Url) -> str:
 
 def read_body(response, limit):
     """Returns the body, decompressed where it came so unasked; Failure beyond the limit."""
+    if (response.length or 0) > limit:
+        raise Failure("too_large", "a body of {} bytes is announced".format(response.length))
     if response.chunked:
         parts = read_chunks(response.fp, limit)
     else:
@@ -1193,7 +1195,7 @@ def limited(parts, limit):
     for part in parts:
         limit -= len(part)
         if limit < 0:
-            raise Failure("too_large", "the body is too large")
+            raise Failure("too_large", "the body has more bytes than are accepted")
         yield part
 
 
@@ -1274,7 +1276,8 @@ def parse_cacert(text: str) -> str:
 def add_http_options(parser, user_agent: str) -> None:
     """Adds the options that have to do with HTTP alone."""
     add = parser.add_argument
-    add("--user-agent", type=checked(parse_header_value), default=user_agent, help="default " + user_agent)
+    value = checked(parse_header_value)
+    add("--user-agent", type=value, default=user_agent, help="default " + user_agent)
     add(
         "--header",
         metavar="'NAME: VALUE'",

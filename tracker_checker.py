@@ -1066,9 +1066,9 @@ HttpAnnounce = namedtuple(
 )
 HttpAnnounce.__new__.__defaults__ = (None, None, None, None)
 
-# What all requests of a run have in common. version is that of IP, or None; headers are (name, value) pairs, tls is a Tls,
-# environ has the proxy variables, resolve looks names up like look_up_within, trace is called
-# with what is done, or None.
+# What all requests of a run have in common. version is that of IP, or None; headers are
+# (name, value) pairs, tls is a Tls, environ has the proxy variables, resolve looks names up like
+# look_up_within, trace is called with what is done, or None.
 HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ resolve trace")
 
 # content_type and location are None where the reply has none.
@@ -1693,6 +1693,8 @@ def without_credentials(url: Url) -> str:
 
 def read_body(response, limit):
     """Returns the body, decompressed where it came so unasked; Failure beyond the limit."""
+    if (response.length or 0) > limit:
+        raise Failure("too_large", "a body of {} bytes is announced".format(response.length))
     if response.chunked:
         parts = read_chunks(response.fp, limit)
     else:
@@ -1713,7 +1715,7 @@ def limited(parts, limit):
     for part in parts:
         limit -= len(part)
         if limit < 0:
-            raise Failure("too_large", "the body is too large")
+            raise Failure("too_large", "the body has more bytes than are accepted")
         yield part
 
 
@@ -1794,7 +1796,8 @@ def parse_cacert(text: str) -> str:
 def add_http_options(parser, user_agent: str) -> None:
     """Adds the options that have to do with HTTP alone."""
     add = parser.add_argument
-    add("--user-agent", type=checked(parse_header_value), default=user_agent, help="default " + user_agent)
+    value = checked(parse_header_value)
+    add("--user-agent", type=value, default=user_agent, help="default " + user_agent)
     add(
         "--header",
         metavar="'NAME: VALUE'",
@@ -1895,7 +1898,11 @@ def tracker_or_unsupported(text: str, info_hash: bytes = None) -> Target:
     try:
         return parse_tracker(text, info_hash)
     except ValueError as error:
-        return Target(UNSUPPORTED, text, None, None, (UNSUPPORTED, text), problem=str(error))
+        return unsupported(text, error)
+
+
+def unsupported(text: str, error: Exception) -> Target:
+    return Target(UNSUPPORTED, text, None, None, (UNSUPPORTED, text), problem=str(error))
 
 
 class Inputs:
@@ -1964,10 +1971,15 @@ class Inputs:
                 source, "nothing to check; a tracker URL a line, JSON or a .torrent is expected"
             )
         for entry in entries:
-            if entry[:8].lower() == "magnet:?":
-                self.add_magnet(source, entry)
-            else:
+            if entry[:8].lower() != "magnet:?":
                 self.add(tracker_or_unsupported(entry))
+                continue
+            try:
+                self.add_magnet(source, entry)
+            except ConfigurationError as error:
+                if len(entries) == 1:
+                    raise
+                self.add(unsupported(entry, error))
 
     def add_configuration(self, source: str, text: str) -> None:
         """Adds a JSON configuration, the Rust checker's; raises ConfigurationError."""
@@ -2721,7 +2733,7 @@ class Runner:
 
     def _pause(self):
         """Returns how many seconds the selector may wait."""
-        if self._udp_waiting and self._udp_open < self.limits.udp:
+        if self._udp_waiting and self._has_places_for(self._udp_waiting[0]):
             return 0
         until = self._next_tend
         if self._schedule:
@@ -2819,11 +2831,10 @@ class Runner:
 
     def _start_udp(self):
         for _ in range(min(self.BATCH, len(self._udp_waiting))):
-            job, slot, addresses, setup = self._udp_waiting[0]
-            places = min(len(addresses), self.limits.udp)
-            if self._udp_open + places > self.limits.udp:
+            if not self._has_places_for(self._udp_waiting[0]):
                 return
-            self._udp_waiting.popleft()
+            job, slot, addresses, setup = self._udp_waiting.popleft()
+            places = self._places_of(addresses)
             self._udp_open += places
             now = time.monotonic()
             check = UdpCheck(
@@ -2839,6 +2850,12 @@ class Runner:
             check.began, check.scheduled = now, None
             check.advance(now)
             self._after(check, now)
+
+    def _places_of(self, addresses):
+        return min(len(addresses), self.limits.udp)
+
+    def _has_places_for(self, waiting):
+        return self._udp_open + self._places_of(waiting[2]) <= self.limits.udp
 
     def _requests_of(self, target):
         """Returns what a target is asked; most targets of a run share it."""
@@ -3181,7 +3198,7 @@ def report_prometheus(results: list, with_address: bool = False) -> str:
             lines.append("# HELP {} {}".format(name, text))
             lines.append("# TYPE {} gauge".format(name))
             lines.extend(samples[name])
-    return "\n".join(lines) + "\n"
+    return "".join(line + "\n" for line in lines)
 
 
 def escape_label(text: str) -> str:
@@ -3661,9 +3678,25 @@ def parse_arguments(argv: list, prog: str):
     arguments.monitor = monitor
     if monitor and arguments.format == "prometheus" and not arguments.output:
         parser.error("--format prometheus: --output FILE is expected, to be rewritten")
+    if arguments.ip_version:
+        refuse_other_literals(parser, arguments)
     if arguments.no_scrape and arguments.no_announce:
         parser.error("--no-scrape with --no-announce leaves nothing to check")
     return arguments
+
+
+def refuse_other_literals(parser, arguments) -> None:
+    """Ends in a usage error where an INPUT is an address of the IP version that is not wanted."""
+    for word in arguments.inputs:
+        try:
+            host = parse_tracker(word).host
+        except ValueError:
+            # Some other kind of input, or an unsupported one, which will be a result.
+            continue
+        try:
+            check_version(host, arguments.ip_version)
+        except ValueError as error:
+            parser.error("argument INPUT: {!r}: {}".format(word, error))
 
 
 def collect_targets(arguments) -> tuple:
@@ -3762,6 +3795,8 @@ def run_monitor(arguments, targets, info_hash) -> int:
                 "warning", kind="unsupported", source=target.given, message=target.problem
             )
     targets = [target for target in targets if target.kind != UNSUPPORTED]
+    if not targets:
+        raise ConfigurationError("argument", "nothing to monitor")
     runner = make_runner(arguments, targets, info_hash)
     on_signals(runner.interrupt)
     metrics = None

@@ -23,7 +23,7 @@ HOSTS = [
     "tracker.example.org", "127.0.0.1", "[2001:db8::1]", "[fe80::1%25eth0]", "[::1", "::1", "A.b",
     "b\u00fccher.example", "\u30c8\u30e9\u30c3\u30ab\u30fc.example", "a..b", ".", "a.", "-",
     "xn--bcher-kva.example", "localhost", "1", "0x7f.1", "256.1.1.1", "a" * 64, "a." * 130, "_",
-    "".join(map(chr, range(0x4e00, 0x4e00 + 12000))), "\uff0e\uff11", "a\u3002b", "[::ffff:1.2.3.4]",
+    "\uff0e\uff11", "a\u3002b", "[::ffff:1.2.3.4]", "".join(map(chr, range(0x4e00, 0x7ce0))),
 ]
 PORTS = ["", ":", ":80", ":6969", ":0", ":65535", ":65536", ":-1", ":\u0661", ":80:80", ":1e3"]
 PATHS = [
@@ -32,7 +32,7 @@ PATHS = [
     "/announce?", "/ann?passkey=\u20ac&x", "/scrape/../announce", "/a b", "/a\r\nX: y", "/\\",
 ]
 CREDENTIALS = ["", "", "", "user:pass@", "@", "user@", "a:b:c@", "\u00fc:\u00fc@", "a@b@"]
-MAGNET = "magnet:?xt=urn:btih:{}&dn=a%20name&tr=udp%3A%2F%2Fa.example%3A1&tr.1=http%3A%2F%2Fb.example"
+MAGNET = "magnet:?xt=urn:btih:{}&dn=a%20name&tr=udp%3A%2F%2Fa.example%3A1&tr.1=http%3A%2F%2Fb.test"
 HASHES = [
     HASH, HASH.upper(), BASE32, BASE32.lower(), V2[4:], "urn:btih:" + HASH, "urn:btmh:" + V2, "",
     HASH[:-1], HASH + "0", "g" * 40, "1" * 32, MAGNET.format(HASH), MAGNET.format(BASE32),
@@ -49,14 +49,16 @@ CONFIGURATIONS = [
 ]
 JSON_PIECES = TEXTS + list('{}[]",:') * 4 + ["udp_trackers", "\\u0000", "\\ud800", "\\", "null"]
 WORDS = (
-    "announce scrape monitor udp check --event started none --key -4 -6 --ipv4 --peer-id -v -h --help"
-    " --version --timeout 5 0 nan 1e5 86401 --format json table compact nope --uploaded -1 --left"
-    " 9223372036854775808 --port 65536 --ip-address 1.2.3.4 --header Name:value --user-agent x y:"
-    " --peer-addr ::1 --compact 1 --no-scrape --no-announce --fail -c -o out -oout -vo --jobs 7 --"
-    " - --url --interval --duration --info-hash --health --numwant --no-progress --all-addresses"
-    " --tracker-id id --insecure -x --= =x --key=-4 --format=json"
+    "announce scrape monitor udp check --event started none --key -4 -6 --ipv4 --peer-id -v "
+    "-h --help --version --timeout 5 0 nan 1e5 86401 --format json table compact nope "
+    "--uploaded -1 --left 9223372036854775808 --port 65536 --ip-address 1.2.3.4 --header "
+    "Name:value --user-agent x y: --peer-addr ::1 --compact 1 --no-scrape --no-announce "
+    "--fail -c -o out -oout -vo --jobs 7 -- - --url --interval --duration --info-hash "
+    "--health --numwant --no-progress --all-addresses --tracker-id id --insecure -x --= =x "
+    "--key=-4 --format=json"
 ).split() + [HASH, "udp://127.0.0.1:1", "http://127.0.0.1:1/announce", "127.0.0.1:1", ""]
-VALUED = dict(udp.VALUED_OPTIONS, **http.VALUED_OPTIONS, **{"-o": "--output", "-c": "--config-path"})
+VALUED = dict(udp.VALUED_OPTIONS)
+VALUED.update(http.VALUED_OPTIONS)
 VALUED.update(checker.VALUED_OPTIONS)
 
 PARSERS = [
@@ -244,8 +246,8 @@ def check_url(text):
     except ValueError:
         return "an HTTP URL that cannot be scraped"
     look_at_http_url(scrape)
-    assert checker.split_url(scrape).host == checker.split_url(announce).host
-    assert checker.origin_of(scrape) == checker.origin_of(announce)
+    # Path and query aside, both are the same.
+    assert checker.split_url(scrape)[:4] == checker.split_url(announce)[:4]
     return "an HTTP URL"
 
 
@@ -266,10 +268,10 @@ def check_proxy(text):
 
 def check_value(text):
     good = 0
-    for parse in ARGPARSE_TYPES:
+    for parse in PARSERS:
         try:
             value = parse(text)
-        except ValueError as error:
+        except (ValueError, argparse.ArgumentTypeError) as error:
             assert str(error)
             continue
         good += 1

@@ -35,7 +35,8 @@ NUMBERS = (None, None, 0, 1, -1, 1800, 2 ** 31 - 1, 10 ** 63)
 SECONDS = (0, 0.0001, 0.0412, 1, 5.0000001, 86400)
 NOT_PRINTED = re.compile("[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 COLOUR = re.compile("^\x1b\\[3[0-9]m([a-z]+)\x1b\\[0m")
-SAMPLE = re.compile(r'[a-z_]+\{[a-z]+="(?:[^"\\]|\\.)*"(?:,[a-z]+="(?:[^"\\]|\\.)*")*\} -?[0-9.e-]+')
+LABEL = r'[a-z]+="(?:[^"\\]|\\.)*"'
+SAMPLE = re.compile(r"[a-z_]+\{{{0}(?:,{0})*\}} -?[0-9.e-]+".format(LABEL))
 
 
 def generate(rng):
@@ -161,10 +162,10 @@ def check_prometheus(results):
         series = [line.rpartition(" ")[0] for line in samples]
         assert len(series) == len(set(series)), "a series stands twice"
         up = [line for line in samples if line.startswith("tracker_up{")]
-        distinct = {
-            (checker.escape(result.target.given), result.target.kind, with_address and result.address)
-            for result in results
-        }
+        distinct = set()
+        for result in results:
+            address = with_address and result.address
+            distinct.add((checker.escape(result.target.given), result.target.kind, address))
         assert len(up) == len(distinct)
 
 

@@ -6,8 +6,9 @@ BYTES = [bytes([number]) for number in range(256)]
 # Characters and words that have broken programs before: what drives a terminal, ends a line,
 # means something in a URL, in JSON, in a report or to a parser of numbers.
 HOSTILE_TEXT = (
-    "\0 \a \b \t \n \r \x1b[31m \x1b]0;title\x07 \x7f \x85 \x9b2J \xa0 \xad \xe9 \u0130 \u0660 \u200f"
-    " \u2028 \u202e \u2066 \u3002 \ud800 \udcff \ufeff \ufffd \U0001f600 \U000e0001 \u00b2 \uff0e"
+    "\0 \a \b \t \n \r \x1b[31m \x1b]0;title\x07 \x7f \x85 \x9b2J \xa0 \xad \xe9 \u0130 \u0660"
+    " \u200f \u2028 \u202e \u2066 \u3002 \ud800 \udcff \ufeff \ufffd \U0001f600 \U000e0001"
+    " \u00b2 \uff0e"
 ).split(" ") + ["\r\n", " ", '{"forged":"line"}\n', "\n# HELP forged\n", 'tracker_up{x="y"} 1\n']
 MARKS = list("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~") + "%00 %0d%0a %20 %zz :// // .. ?? ## @@".split()
 WORDS = (

@@ -374,4 +374,5 @@ def test_the_metrics_of_the_monitor_are_whole_at_any_moment(everywhere, tmp_path
         if path.exists():
             text = path.read_text()
             assert text == "\n" or text.endswith("\n")
-            assert text.count("\ntracker_up{") == text.count("\ntracker_last_check_timestamp_seconds{")
+            checked_at = text.count("\ntracker_last_check_timestamp_seconds{")
+            assert text.count("\ntracker_up{") == checked_at

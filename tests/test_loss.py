@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""Loss and delay over UDP: a healthy tracker is rarely called down, and others' datagrams do no harm.
+"""Loss and delay over UDP: a healthy tracker is rarely called down, and strangers do no harm.
 
 Four sends of a request have to be lost, or their replies, before it counts as not answered: with
 the loss p each way that is (1 - (1 - p)²)⁴, for each of connect, announce and scrape. The
@@ -212,7 +212,9 @@ def test_what_is_not_a_reply_is_waited_past_until_the_deadline(run_script, fault
         assert len(sends_of(tracker, "connect")) == 4
 
 
-@pytest.mark.parametrize("fault", ["wrong-action", "unknown-action", "connect-short", "eight-bytes"])
+@pytest.mark.parametrize("fault", [
+    "wrong-action", "unknown-action", "connect-short", "eight-bytes",
+])
 def test_a_wrong_action_or_shape_is_reported_at_once(run_script, fault):
     with LoopbackTracker(udp_fault=fault) as tracker:
         result = client(run_script, tracker, timeout=30)
