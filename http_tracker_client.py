@@ -406,7 +406,8 @@ def check_host(host: str, bracketed: bool) -> str:
         if literal_version(address) != 6 or (percent and not known):
             raise ValueError("{!r} is not an IPv6 address".format(host))
         return address + percent + scope
-    if host and max(host) > "\x7f":
+    # The codec takes minutes for long names.
+    if host and max(host) > "\x7f" and len(host) < 255:
         try:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:

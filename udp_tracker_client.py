@@ -406,7 +406,8 @@ def check_host(host: str, bracketed: bool) -> str:
         if literal_version(address) != 6 or (percent and not known):
             raise ValueError("{!r} is not an IPv6 address".format(host))
         return address + percent + scope
-    if host and max(host) > "\x7f":
+    # The codec takes minutes for long names.
+    if host and max(host) > "\x7f" and len(host) < 255:
         try:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:
@@ -737,6 +738,7 @@ class Exchange:
         """Returns the datagrams to send now and sets wake_at; at the deadline, ends in timeouts."""
         if now >= self.deadline:
             self._time_out(now)
+        if self.finished:
             return []
         if self.connection_id is not None and not self._is_connected(now):
             self._connect(now)
@@ -969,7 +971,7 @@ class Conversation:
     def _send(self, sock, now):
         address, exchange = self.exchanges[sock]
         try:
-            for datagram in [] if exchange.finished else exchange.due(now):
+            for datagram in exchange.due(now):
                 if self.trace:
                     action = ACTIONS[datagram[11]]
                     self.trace("{} <- {}".format(show_address(address), action))

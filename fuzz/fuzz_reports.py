@@ -138,7 +138,8 @@ def check_ndjson(results):
         (line,) = lines_of(text)
         assert max(line) < "\x7f"
         record = json.loads(line)
-        assert record["tracker"] == result.target.given
+        # Two halves of a surrogate pair that met by chance come back as one character.
+        assert json.dumps(record["tracker"]) == json.dumps(result.target.given)
         assert (record["status"] == "ok") == ("message" not in record)
 
 
