@@ -856,6 +856,7 @@ class Exchange:
                     text = "connected, but its turn did not come"
                 self._settle(index, Failure("timeout", text), now)
         self.pending.clear()
+        self.waiting = []
 
 
 class Conversation:
