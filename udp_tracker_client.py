@@ -165,7 +165,7 @@ def checked(parse):
 
 DIGITS = frozenset("0123456789")
 HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
-BASE32_DIGITS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+BASE32_DIGITS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 NAME_CHARACTERS = HEX_DIGITS | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-_")
 SCHEME_CHARACTERS = NAME_CHARACTERS - {"_"} | {"+", "."}
 
@@ -250,33 +250,42 @@ def parse_info_hash(text: str) -> bytes:
     sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
     Raises ValueError for anything else.
     """
-    topics = [text]
     if text[:8].lower() == "magnet:?":
-        import re
-
-        parts = [part.partition("=") for part in text[8:].split("&")]
-        topics = [
-            value.replace("%3A", ":").replace("%3a", ":")
-            for name, _, value in parts
-            if re.match(r"xt(\.[0-9]+)?\Z", name)
-        ]
-    for prefix, sizes in (("urn:btih:", (40, 32)), ("urn:btmh:1220", (64,)), ("", (40, 32, 64))):
+        topics = magnet_topics(text)
+        hashes = []
+    else:
+        topics = [text]
+        hashes = [decode_hash(text)]
+    for prefix, sizes in (("urn:btih:", (40, 32)), ("urn:btmh:1220", (64,))):
         for topic in topics:
             if topic.lower().startswith(prefix) and len(topic) - len(prefix) in sizes:
-                info_hash = decode_hash(topic[len(prefix) :])
-                if info_hash:
-                    return info_hash
+                hashes.append(decode_hash(topic[len(prefix) :]))
+    for info_hash in hashes:
+        if info_hash:
+            return info_hash
     raise ValueError(
         "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
         "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
     )
 
 
+def magnet_topics(text: str) -> list:
+    """Returns the exact topics (xt, xt.1 …) of a magnet link."""
+    import re
+
+    parts = [part.partition("=") for part in text[8:].split("&")]
+    return [
+        value.replace("%3A", ":").replace("%3a", ":")
+        for name, _, value in parts
+        if re.match(r"xt(\.[0-9]+)?\Z", name)
+    ]
+
+
 def decode_hash(text: str) -> bytes:
     """Returns 20 bytes for an info hash in hex or base32, None for what is neither."""
     if is_hex(text, 40) or is_hex(text, 64):
         return bytes.fromhex(text)[:20]
-    if len(text) == 32 and BASE32_DIGITS.issuperset(text.upper()):
+    if len(text) == 32 and BASE32_DIGITS.issuperset(text):
         import base64
 
         return base64.b32decode(text.upper())
@@ -1296,11 +1305,10 @@ def main(argv: list, prog: str = "udp_tracker_client.py") -> int:
     try:
         conversation = ask(arguments.url, requests, arguments.timeout, arguments.ip_version, trace)
         replies = conversation.exchange.replies
-        for reply in replies:
-            if isinstance(reply, ErrorReply):
-                write_stdout(to_json_text({"Error": dict(reply._asdict())}, pretty) + "\n")
-                return 1
-        if command == "announce":
+        errors = [reply for reply in replies if isinstance(reply, ErrorReply)]
+        if errors:
+            result = {"Error": dict(errors[0]._asdict())}
+        elif command == "announce":
             result = announce_to_json(replies[0], conversation.exchange.ipv6)
         else:
             stats = merge_scrapes(requests, replies)
@@ -1312,7 +1320,7 @@ def main(argv: list, prog: str = "udp_tracker_client.py") -> int:
         )
         return 1
     write_stdout(to_json_text(result, pretty) + "\n")
-    return 0
+    return 1 if errors else 0
 
 
 if __name__ == "__main__":

@@ -132,19 +132,26 @@ def make_argument(rng):
     return mutate(rng, text, TEXTS) if not below(rng, 4) else text
 
 
+def as_argument(text):
+    """Returns text as Python would take it from a command line, where no other surrogates are."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
+
+
 def generate(rng):
     # argparse takes a thousand times as long as the rest.
     if not below(rng, 300):
         name = pick(rng, ("udp command", "http command", "checker command"))
-        return name, [word_of(rng) for _ in range(below(rng, 9))]
+        return name, [as_argument(word_of(rng)) for _ in range(below(rng, 9))]
     name = pick(rng, ("document", "document", "argument", "url", "url", "value", "words", "proxy"))
     if name == "document":
         return name, make_document(rng)
     if name == "words":
         return name, [pick(rng, WORDS) for _ in range(below(rng, 9))]
     if name == "value":
-        return name, make_value(rng)
-    return name, (make_argument if name == "argument" else make_url)(rng)
+        return name, as_argument(make_value(rng))
+    if name == "argument":
+        return name, as_argument(make_argument(rng))
+    return name, make_url(rng)
 
 
 def make_value(rng):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """Results with hostile texts against every report of tracker_checker.py.
 
-A case is ([result, …], columns of the terminal or None). A result is (kind, the text as given,
-[(stage, seconds, None or (kind of failure, message)), …], address, interval, seeders, leechers,
-what a health check said).
+A case is ([result, …], columns of the terminal or None, whether prometheus has addresses). A
+result is (kind, the text as given, [(stage, seconds, None or (kind of failure, message)), …],
+address, interval, seeders, leechers, what a health check said).
 """
 import json
 import re
@@ -41,7 +41,7 @@ SAMPLE = re.compile(r"[a-z_]+\{{{0}(?:,{0})*\}} -?[0-9.e-]+".format(LABEL))
 
 def generate(rng):
     results = [make_result(rng) for _ in range(pick(rng, (0, 1, 1, 1, 2, 6)))]
-    return results, pick(rng, (None, None, 20, 40, 80, 200))
+    return results, pick(rng, (None, None, 20, 40, 80, 200)), not below(rng, 2)
 
 
 def make_result(rng):
@@ -101,11 +101,12 @@ def lines_of(text):
 
 
 def check(case):
-    results = [result_of(*result) for result in case[0]]
+    results, columns, with_address = case
+    results = [result_of(*result) for result in results]
     check_json(results)
     check_ndjson(results)
-    check_table(results, case[1])
-    check_prometheus(results)
+    check_table(results, columns)
+    check_prometheus(results, with_address)
     check_nagios(results)
     check_urls(results)
     check_monitor(results)
@@ -154,20 +155,19 @@ def check_table(results, columns):
         assert not columns or len(plain) < columns, "wider than the terminal"
 
 
-def check_prometheus(results):
-    for with_address in (False, True):
-        lines = lines_of(checker.report_prometheus(results, with_address))
-        samples = [line for line in lines if line and not line.startswith("# ")]
-        for line in samples:
-            assert SAMPLE.match(line).end() == len(line), "no sample: " + line
-        series = [line.rpartition(" ")[0] for line in samples]
-        assert len(series) == len(set(series)), "a series stands twice"
-        up = [line for line in samples if line.startswith("tracker_up{")]
-        distinct = set()
-        for result in results:
-            address = with_address and result.address
-            distinct.add((checker.escape(result.target.given), result.target.kind, address))
-        assert len(up) == len(distinct)
+def check_prometheus(results, with_address):
+    lines = lines_of(checker.report_prometheus(results, with_address))
+    samples = [line for line in lines if line and not line.startswith("# ")]
+    for line in samples:
+        assert SAMPLE.match(line).end() == len(line), "no sample: " + line
+    series = [line.rpartition(" ")[0] for line in samples]
+    assert len(series) == len(set(series)), "a series stands twice"
+    up = [line for line in samples if line.startswith("tracker_up{")]
+    distinct = set()
+    for result in results:
+        address = with_address and result.address
+        distinct.add((checker.escape(result.target.given), result.target.kind, address))
+    assert len(up) == len(distinct)
 
 
 def check_nagios(results):
