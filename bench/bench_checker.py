@@ -55,7 +55,7 @@ TORRENTLIB = """
 import sys
 from torrentlib.Tracker import Check
 results = Check.multiple(open(sys.argv[1]).read().split(), timeout=int(sys.argv[2]){})
-print(sum(results.values()), "of", len(results))
+print("found", sum(results.values()), "of", len(results))
 """
 TOOLS = [
     Tool(
@@ -68,13 +68,13 @@ TOOLS = [
         "torrentlib",
         "torrentlib",
         ["-c", TORRENTLIB.format(""), "{}", TIMEOUT],
-        "1 of {}",
+        "found 1 of {}",
     ),
     Tool(
         "torrentlib, 2,000 threads",
         "torrentlib",
         ["-c", TORRENTLIB.format(", max_threads=2000"), "{}", TIMEOUT],
-        "1 of {}",
+        "found 1 of {}",
     ),
 ]
 
@@ -135,14 +135,16 @@ def server(serve):
         process.join()
 
 
-# start: a context manager that gives a port; result: what the report has for each of them
-Kind = namedtuple("Kind", "start scheme result")
+# start: a context manager that gives a port; results: of these texts the report has one for each
+Kind = namedtuple("Kind", "start scheme results")
 KINDS = {
-    "silent UDP": Kind(silent_udp, "udp", '["Connect",{"Err":"no reply to connect'),
+    "silent UDP": Kind(silent_udp, "udp", ['["Connect",{"Err":"no reply to connect']),
     "silent HTTP": Kind(
-        lambda: server(serve_silent_http), "http", '["Announce",{"Err":"no whole reply in time"}]'
+        lambda: server(serve_silent_http),
+        "http",
+        ['"no whole reply in time"', '"no end within {} s"'.format(TIMEOUT)],
     ),
-    "live UDP": Kind(lambda: server(serve_live_udp), "udp", '{"Udp":{"Ok":{'),
+    "live UDP": Kind(lambda: server(serve_live_udp), "udp", ['{"Udp":{"Ok":{']),
 }
 
 
@@ -165,8 +167,8 @@ def write_list(folder, urls):
 # --- measurement ---
 
 
-def run(command, text, times):
-    """Runs a command to its end, and looks whether it printed a text so many times.
+def run(command, texts, times):
+    """Runs a command to its end, and looks whether it printed the texts so many times in all.
 
     The kernel counts the peak memory of this process as the command's own, so that this process
     has to be the smaller one.
@@ -181,6 +183,7 @@ def run(command, text, times):
             command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
         killer = threading.Timer(PATIENCE, os.kill, (process.pid, signal.SIGKILL))
+        killer.daemon = True
         killer.start()
         _, status, usage = os.wait4(process.pid, 0)
         killer.cancel()
@@ -189,12 +192,13 @@ def run(command, text, times):
         process.returncode = status
         output.seek(0)
         printed = output.read().decode("utf-8", "replace").strip()
+    found = sum(printed.count(text) for text in texts)
     failure = None
     if os.WIFSIGNALED(status):
         failure = "ended by signal {} after {:.0f} s".format(os.WTERMSIG(status), seconds)
-    elif printed.count(text) != times:
+    elif found != times:
         failure = "{} of {} results as expected; the end of its output: {}".format(
-            printed.count(text), times, ascii(printed[-100:])
+            found, times, ascii(printed[-100:])
         )
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, failure)
 
@@ -210,7 +214,7 @@ def measure_case(case, python, folder):
     kind = KINDS[case.kind]
     with kind.start() as port:
         path = write_list(folder, tracker_urls(kind.scheme, case.count, port))
-        return run(checker_command(python, folder, path, case.options), kind.result, case.count)
+        return run(checker_command(python, folder, path, case.options), kind.results, case.count)
 
 
 def judge(case, found, one):
@@ -316,13 +320,13 @@ def compare(python, folder):
             title = "{:,} silent UDP, 1 live".format(size)
             titles = ("seconds", "x ours", "processor s", "peak MB")
             print("\n{:28}{:>9}{:>10}{:>13}{:>9}".format(title, *titles))
-            ours = run(checker_command(python, folder, path), KINDS["live UDP"].result, 1)
+            ours = run(checker_command(python, folder, path), KINDS["live UDP"].results, 1)
             print_tool("this checker", ours, ours)
             for tool in TOOLS:
                 theirs = pythons[tool.package]
                 command = [theirs] + [argument.replace("{}", path) for argument in tool.arguments]
                 answer = tool.answer.format(size + 1)
-                print_tool(tool.name, run(command, answer, 1) if theirs else None, ours)
+                print_tool(tool.name, run(command, [answer], 1) if theirs else None, ours)
                 sys.stdout.flush()
 
 

@@ -690,6 +690,19 @@ def test_credentials_in_the_url(http, tracker):
     assert "p%40ss" not in result.stderr
 
 
+def test_credentials_in_the_url_are_not_shown(http, tracker):
+    tracker.http_fault = "redirect-relative"
+    url = tracker.http_url.replace("//", "//user:secret@")
+    result = http("announce", url, HASH, "-v")
+    assert result.code == 0
+    assert "redirected to " + tracker.http_url in result.stderr
+    assert "secret" not in result.stderr
+    with Server(redirecting("/again")) as server:
+        failure = failure_of(server.url.replace("//", "//user:secret@"))
+    assert failure.kind == "redirect"
+    assert "secret" not in str(failure)
+
+
 def test_a_given_authorization_comes_before_that_of_the_url(http, tracker):
     url = tracker.http_url.replace("//", "//user:pass@")
     header = "authorization: Bearer token"
@@ -1191,10 +1204,10 @@ def test_an_empty_compressed_body():
 
 
 def test_much_behind_the_end_of_a_compressed_body_takes_no_time():
-    body = gzip.compress(ANSWER) + b"x" * (client.SCRAPE_LIMIT - 1000)
-    with Server(answering(response(body, "Content-Encoding: gzip"))) as server:
-        started = time.monotonic()
-        assert fetch(server.url, timeout=30, limit=client.SCRAPE_LIMIT).body == ANSWER
+    # zlib would keep it, and copy all of it for each part that comes.
+    parts = itertools.chain([gzip.compress(ANSWER)], itertools.repeat(bytes(1024), 20000))
+    started = time.monotonic()
+    assert b"".join(client.decompress(parts, 1000)) == ANSWER
     assert time.monotonic() - started < 5
 
 
@@ -1251,12 +1264,13 @@ def test_other_statuses_are_not_followed(status):
 
 @pytest.mark.parametrize("location", [
     "file:///etc/passwd", "ftp://127.0.0.1/", "udp://127.0.0.1:6969", "javascript:alert(1)",
-    "http://[::1/", "http://h:0/", "http://", "/a b", "/a\tb", "/a\x1b[31m", "\\\\h\\x",
+    "http://[::1/", "http://h:0/", "/a b", "/a\tb", "/a\x1b[31m", "\\\\h\\x",
     "/\xe2\x80\xae", "/\x85", "http://h@:80/", "x" * 10000 + ":", "http://" + "x" * 10000,
 ])
 def test_redirects_that_are_not_followed(location):
     with Server(redirecting(location)) as server:
         failure = failure_of(server.url)
+        assert len(server.heads) == 1
     assert failure.kind == "redirect"
     assert str(failure).isprintable()
     assert len(str(failure)) < 400
@@ -1572,11 +1586,13 @@ def test_the_first_address_that_answers_counts(silent_address, closed_port):
     refusing = (closed_port.partition(":")[0], int(closed_port.partition(":")[2]))
     with Server(answering(response())) as server:
         good = ("127.0.0.1", server.port)
-        for dead in (silent_address, refusing, ("::1%nowhere", 9, 0, 99999)):
+        unreachable = ("::1%nowhere", 9, 0, 99999)
+        for dead in ([silent_address], [refusing], [unreachable], [silent_address] + [refusing] * 20):
             started = time.monotonic()
-            found = fetch("http://name.example/", resolve=resolving_to(dead, good))
+            resolve = resolving_to(*dead, good)
+            found = fetch("http://name.example/", timeout=20, resolve=resolve)
             assert (found.body, found.address) == (ANSWER, server.address)
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 3
         assert headers_of(server.heads[0])["host"] == "name.example"
         # Many dead addresses, of which each has its share of the time.
         dead = [silent_address] * 20
