@@ -517,6 +517,8 @@ def network_failure(error: OSError) -> Failure:
     """Returns the Failure that stands for what the network said to a socket."""
     if isinstance(error, (ConnectionRefusedError, ConnectionResetError)):
         return Failure("refused", "connection refused")
+    if error.errno == errno.ETIMEDOUT:
+        return Failure("timeout", "the system waited for an answer in vain")
     return Failure("unreachable", "unreachable: {}".format(error.strerror or error))
 
 
@@ -532,9 +534,11 @@ def combined_failure(failures: list) -> Failure:
 def encode_path(path: str, query: str) -> str:
     """Returns path and query (None or "" for none) of a URL in ASCII, the rest as %XX of UTF-8."""
     text = path + "?" + query if query else path
+    if max(text, default="") < "\x7f":
+        return text
     return "".join(
-        c if c < "\x7f" else "".join("%{:02X}".format(byte) for byte in c.encode("utf-8", "replace"))
-        for c in text
+        chr(byte) if byte < 0x7F else "%{:02X}".format(byte)
+        for byte in text.encode("utf-8", "replace")
     )
 
 

@@ -25,7 +25,6 @@ from loopback_tracker import HOSTILE_LINE, HOSTILE_TEXT, HTTP_FAULTS, LoopbackTr
 SCRIPT = "http_tracker_client.py"
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 OTHER_HASH = "443c7602b4fde83d1154d6d9da48808418b181b6"
-THIRD_HASH = "0123456789abcdef0123456789abcdef01234567"
 HASH_BYTES = bytes.fromhex(HASH)
 ANSWER = b"d8:intervali120e5:peers0:e"
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -241,13 +240,15 @@ def failure_of(url, **settings):
     ("http://h/scrape", "http://h/announce", "http://h/scrape"),
     ("http://h/a/scrape.php?x=1", "http://h/a/announce.php?x=1", "http://h/a/scrape.php?x=1"),
     ("http://h/announce/KEY", "http://h/announce/KEY", "http://h/scrape/KEY"),
-    ("http://h/KEY/announce.php?x=1", "http://h/KEY/announce.php?x=1", "http://h/KEY/scrape.php?x=1"),
+    ("http://h/K/announce.php?x=1", "http://h/K/announce.php?x=1", "http://h/K/scrape.php?x=1"),
     ("http://h/announce/", "http://h/announce/", "http://h/scrape/"),
     ("http://h/announce#part", "http://h/announce", "http://h/scrape"),
     ("http://u:p@h/announce", "http://u:p@h/announce", "http://u:p@h/scrape"),
-    ("http://[2001:db8::1]:80", "http://[2001:db8::1]:80/announce", "http://[2001:db8::1]:80/scrape"),
+    ("http://[2001:db8::a]:80", "http://[2001:db8::a]:80/announce",
+     "http://[2001:db8::a]:80/scrape"),
     ("http://[fe80::1%eth0]", "http://[fe80::1%25eth0]/announce", "http://[fe80::1%25eth0]/scrape"),
-    ("http://bücher.example/é/announce?k=ü", "http://xn--bcher-kva.example/%C3%A9/announce?k=%C3%BC",
+    ("http://bücher.example/é/announce?k=ü",
+     "http://xn--bcher-kva.example/%C3%A9/announce?k=%C3%BC",
      "http://xn--bcher-kva.example/%C3%A9/scrape?k=%C3%BC"),
     ("http://h/other", "http://h/other", None),
     ("http://h/announce/a/b", "http://h/announce/a/b", None),
@@ -1587,7 +1588,8 @@ def test_the_first_address_that_answers_counts(silent_address, closed_port):
     with Server(answering(response())) as server:
         good = ("127.0.0.1", server.port)
         unreachable = ("::1%nowhere", 9, 0, 99999)
-        for dead in ([silent_address], [refusing], [unreachable], [silent_address] + [refusing] * 20):
+        several = [silent_address] + [refusing] * 20
+        for dead in ([silent_address], [refusing], [unreachable], several):
             started = time.monotonic()
             resolve = resolving_to(*dead, good)
             found = fetch("http://name.example/", timeout=20, resolve=resolve)
@@ -1674,7 +1676,9 @@ def test_a_request_to_who_does_not_read():
 # Injection
 
 
-@pytest.mark.parametrize("key", ["a b", "a&event=stopped", "a\r\nX-Forged: 1", "a#b", "é", "a%20b"])
+@pytest.mark.parametrize("key", [
+    "a b", "a&event=stopped", "a\r\nX-Forged: 1", "a#b", "é", "a%20b",
+])
 def test_what_is_sent_as_given_cannot_forge_anything(http, tracker, key):
     assert http("announce", tracker.http_url, HASH, "--key", key, "--tracker-id", key).code == 0
     request, = requests_of(tracker)
@@ -1810,7 +1814,8 @@ def test_verbose(http, tracker):
     assert result.json["interval"] == 120
     address = tracker.http_url[len("http://") :]
     assert result.stderr.count("connecting to {}\n".format(address)) == 2
-    assert "{} <- GET {}/announce?info_hash=%9C8B".format(address, tracker.http_url) in result.stderr
+    sent = "{} <- GET {}/announce?info_hash=%9C8B".format(address, tracker.http_url)
+    assert sent in result.stderr
     assert "{} -> HTTP 302".format(address) in result.stderr
     assert " ms after" in result.stderr
 
