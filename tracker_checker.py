@@ -581,7 +581,8 @@ class Connect:
 class Announce(
     namedtuple(
         "Announce",
-        "info_hash peer_id downloaded left uploaded event ip_address key peers_wanted port url_data",
+        "info_hash peer_id downloaded left uploaded event ip_address key peers_wanted port"
+        " url_data",
     )
 ):
     """An announce request (BEP 15); event is its number, ip_address and url_data are bytes."""
@@ -2204,7 +2205,9 @@ PEER_PORT = 6881
 
 # What all checks of a run have in common; timeout is in seconds, version that of IP or None,
 # http are HttpOptions.
-Settings = namedtuple("Settings", "timeout version info_hash announce scrape all_addresses http trace")
+Settings = namedtuple(
+    "Settings", "timeout version info_hash announce scrape all_addresses http trace"
+)
 # A part of a check: elapsed is in seconds, failure is None where it went well.
 Stage = namedtuple("Stage", "name elapsed failure")
 
@@ -2357,7 +2360,7 @@ def check_http(target: Target, settings: Settings, deadline: float, report) -> N
             info_hash = target.info_hash or settings.info_hash
             result.seeders, result.leechers = scrape_counts(reply, info_hash)
     elif not settings.announce:
-        failure = Failure("unsupported", "there is no scrape URL for it, and no announce was wanted")
+        failure = Failure("unsupported", "it has no scrape URL, and no announce was wanted")
         result.stages.append(Stage("scrape", 0, failure))
     result.elapsed = time.monotonic() - began
     result.finished_at = time.time()
@@ -2801,7 +2804,7 @@ class Runner:
         self._found(job, outcome, 0)
 
     def _is_direct(self, target):
-        """Whether an HTTP target is reached without a proxy, so that its name is ours to look up."""
+        """Whether an HTTP target is reached without a proxy: then its name is ours to look up."""
         try:
             return proxy_for(target.url, self.settings.http.environ) is None
         except ValueError:
@@ -3329,7 +3332,7 @@ def terminal_columns(stream) -> int:
 
 
 def check_output(path: str) -> None:
-    """Raises Failure (output_failed) where a file at path could not be written, as far as is known."""
+    """Raises Failure (output_failed) where it is known already that path cannot be written."""
     if os.path.isdir(path):
         raise Failure("output_failed", "{}: is a directory".format(path))
     place = path
@@ -3342,7 +3345,7 @@ def check_output(path: str) -> None:
 
 
 def is_replaceable(path):
-    """Whether path is a regular file or not there yet, and not a pipe or device, nor a link there."""
+    """Whether path is a regular file or not there yet, and no pipe or device or link to one."""
     if path.startswith(("/dev/", "/proc/")):
         return False
     return os.path.isfile(path) or not os.path.exists(path)
@@ -3627,7 +3630,8 @@ def add_input_options(parser) -> None:
         type=checked(named(parse_health)),
         help="a health endpoint to check; can be given several times",
     )
-    add("--info-hash", metavar="HASH", type=checked(parse_info_hash), help="what to ask the trackers for")
+    info_hash = checked(parse_info_hash)
+    add("--info-hash", metavar="HASH", type=info_hash, help="what to ask the trackers for")
     add("-o", "--output", metavar="FILE", help="write the report there, whole or not at all")
     add("--no-scrape", action="store_true", help="announce only")
     add("--no-announce", action="store_true", help="scrape only, as for private trackers")

@@ -579,7 +579,8 @@ class Connect:
 class Announce(
     namedtuple(
         "Announce",
-        "info_hash peer_id downloaded left uploaded event ip_address key peers_wanted port url_data",
+        "info_hash peer_id downloaded left uploaded event ip_address key peers_wanted port"
+        " url_data",
     )
 ):
     """An announce request (BEP 15); event is its number, ip_address and url_data are bytes."""
@@ -1215,7 +1216,8 @@ def add_announce_options(parser) -> None:
     add("--downloaded", type=count, default=0, metavar="BYTES", help="default 0")
     add("--left", type=count, default=0, metavar="BYTES", help="default 0, a seeder")
     add("--port", type=whole_number(1, 65535), help="default the local port of the socket")
-    add("--ip-address", type=checked(parse_ipv4), default=bytes(4), metavar="IPV4", help="default 0.0.0.0")
+    ipv4 = checked(parse_ipv4)
+    add("--ip-address", type=ipv4, default=bytes(4), metavar="IPV4", help="default 0.0.0.0")
     add(
         "--peer-id",
         type=checked(parse_peer_id),
