@@ -29,6 +29,7 @@ if __name__ == "__main__":
 # --- end of carried region: signals ---
 
 import errno
+import importlib
 import io
 import os
 import struct
@@ -3751,6 +3752,9 @@ def make_runner(arguments, targets, info_hash, tick=None) -> Runner:
     http = min(arguments.jobs, len(targets) - udp)
     available = open_files_available(2 * min(names, 256) + 3 * http + 2 * udp)
     limits = share_descriptors(available, names, http, udp)
+    if http:
+        # Loaded now, so that the first check does not seem slow.
+        importlib.import_module("http.client")
     runner = Runner(settings, limits, keep_names=not arguments.monitor, tick=tick)
     http_options = http_options_of(arguments, trace, runner.resolve)
     runner.settings = settings._replace(http=http_options)
