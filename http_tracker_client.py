@@ -1413,6 +1413,7 @@ def reply_to_json(command: str, reply):
 # The command line.
 DESCRIPTION = "Ask a BitTorrent tracker over HTTP (BEP 3, 48) and print its answer as JSON."
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
+HASH_HELP = "in hex or base32, of version 1 or 2, or a magnet link"
 EXIT_CODES = """\
 exit codes:
   0 the tracker answered, 1 it did not, 2 wrong usage (nothing was sent),
@@ -1465,7 +1466,7 @@ def parse_peer_addr(text: str) -> str:
 def add_announce_options(parser) -> None:
     count = whole_number(0, 2 ** 63 - 1)
     add = parser.add_argument
-    add("info_hash", metavar="INFO_HASH", type=checked(parse_info_hash))
+    add("info_hash", metavar="INFO_HASH", type=checked(parse_info_hash), help=HASH_HELP)
     add(
         "--event",
         choices=["none", "started", "stopped", "completed"],
@@ -1490,7 +1491,9 @@ def add_announce_options(parser) -> None:
 
 
 def add_scrape_options(parser) -> None:
-    parser.add_argument("info_hash", metavar="INFO_HASH", nargs="*", type=checked(parse_info_hash))
+    info_hash = checked(parse_info_hash)
+    add = parser.add_argument
+    add("info_hash", metavar="INFO_HASH", nargs="*", type=info_hash, help=HASH_HELP)
 
 
 COMMANDS = {
@@ -1517,7 +1520,7 @@ def parse_arguments(argv: list, prog: str) -> tuple:
         refuse_command(command, options, prog, usage, DESCRIPTION, HELP)
     add_options, usage, examples = COMMANDS[command]
     parser = new_parser(prog, usage, DESCRIPTION, examples)
-    parser.add_argument("tracker", metavar="URL", help="http://host[:port][/path][?query]")
+    parser.add_argument("tracker", metavar="URL", help="http[s]://host[:port][/path][?query]")
     add_options(parser)
     add_http_options(parser, "http_tracker_client.py/" + VERSION)
     add_format_option(parser)

@@ -2261,9 +2261,12 @@ class Result:
         return failed and "{}: {}".format(failed.name, failed.failure)
 
 
-def failed_result(target: Target, failure: Failure, elapsed: float, address: str = None) -> Result:
-    """Returns the result of a check that failed in its first stage."""
-    first = {HTTP: "announce", HEALTH: "health"}.get(target.kind, "setup")
+def failed_result(
+    target: Target, failure: Failure, elapsed: float, address: str = None, announce: bool = True
+) -> Result:
+    """Returns the result of a check that failed in its first stage; announce is that of Settings."""
+    first = {HTTP: "announce" if announce else "scrape", HEALTH: "health"}
+    first = first.get(target.kind, "setup")
     return Result(target, [Stage(first, elapsed, failure)], elapsed, address)
 
 
@@ -2497,6 +2500,8 @@ class Lookups:
                     lookup.outcome = Failure("resolve_failed", text)
                     lookup.begun = time.monotonic()
                     lookup.finished.set()
+                    if not self.keep:
+                        del self.lookups[host]
                 self.wake()
             return lookup
 
@@ -2596,9 +2601,8 @@ def share_descriptors(available: int, names: int, http: int, udp: int) -> Limits
     """
     lookups = max(1, min(names, 256, available // 8))
     available -= 2 * lookups if names else 0
-    http_share = available // 3 if not udp else available // 6
-    http = max(1, min(http, http_share))
-    return Limits(lookups, http, max(1, available - 3 * http if http else available))
+    http = min(http, available // 6 if udp else available // 3)
+    return Limits(lookups, max(1, http), max(1, available - 3 * http))
 
 
 def open_files_available(wanted: int) -> int:
@@ -2671,12 +2675,12 @@ class Runner:
         self.open.add(job)
         if target.kind == UNSUPPORTED:
             failure = Failure("unsupported", target.problem)
-            self._settle(job, 0, failed_result(target, failure, 0))
+            self._settle(job, 0, self._failed(target, failure, 0))
             return job
         try:
             check_version(target.host, self.settings.version)
         except ValueError as error:
-            self._settle(job, 0, failed_result(target, Failure("unreachable", str(error)), 0))
+            self._settle(job, 0, self._failed(target, Failure("unreachable", str(error)), 0))
             return job
         if target.kind == UDP and literal_version(target.host):
             self._found_literal(job)
@@ -2765,7 +2769,7 @@ class Runner:
         return max(0, until - time.monotonic())
 
     def _run_timers(self, now):
-        while self.timers and self.timers[0][0] <= now:
+        while self.timers and self.timers[0][0] <= now and not self.interrupted:
             heappop(self.timers)[2]()
 
     def _tend(self, now):
@@ -2786,6 +2790,9 @@ class Runner:
                 self._give_up(task)
         if self.tick:
             self.tick()
+
+    def _failed(self, target, failure, elapsed):
+        return failed_result(target, failure, elapsed, announce=self.settings.announce)
 
     def _settle(self, job, slot, result):
         job.results[slot] = result
@@ -2825,7 +2832,7 @@ class Runner:
     def _found(self, job, outcome, elapsed):
         """Goes on with a job whose addresses, or the Failure to find them, are known."""
         if isinstance(outcome, Failure):
-            self._settle(job, 0, failed_result(job.target, outcome, elapsed))
+            self._settle(job, 0, self._failed(job.target, outcome, elapsed))
             return
         choices = [[address] for address in outcome] if self.settings.all_addresses else [outcome]
         job.results = [None] * len(choices)
@@ -2927,7 +2934,7 @@ class Runner:
             task = self._http_ready.popleft()
             if not enough:
                 failure = Failure("unreachable", "no thread can be started to ask it")
-                self._settle(task.job, task.slot, failed_result(task.job.target, failure, 0))
+                self._settle(task.job, task.slot, self._failed(task.job.target, failure, 0))
                 self._release(task)
                 continue
             self._http_running.add(task)
@@ -2958,7 +2965,7 @@ class Runner:
             except Exception as error:
                 # A fault of ours must not cost the result, nor those of the others.
                 failure = Failure("internal_error", "{}: {}".format(type(error).__name__, error))
-                report(failed_result(target, failure, self.settings.timeout))
+                report(self._failed(target, failure, self.settings.timeout))
             self._post(self._http_ended, task)
 
     def _http_reported(self, task, result):
@@ -2979,7 +2986,7 @@ class Runner:
         task.given_up = True
         self._http_threads -= 1
         failure = Failure("timeout", "no end within {:g} s".format(self.settings.timeout))
-        self._http_reported(task, failed_result(task.job.target, failure, self.settings.timeout))
+        self._http_reported(task, self._failed(task.job.target, failure, self.settings.timeout))
         self._release(task)
 
     def _release(self, task):
@@ -3006,7 +3013,7 @@ class Runner:
             for slot, result in enumerate(job.results):
                 if result is None:
                     elapsed = now - job.asked
-                    self._settle(job, slot, failed_result(job.target, failure, elapsed))
+                    self._settle(job, slot, self._failed(job.target, failure, elapsed))
 
 
 # The reports: pure functions, from results to text.
@@ -3294,7 +3301,7 @@ class Progress:
     def count(self, result: Result) -> None:
         self.done += 1
         self.up += result.up
-        self.down += not result.up
+        self.down += not result.up and result.target.kind != UNSUPPORTED
 
     def draw(self) -> None:
         left = max(0, self.deadline - time.monotonic())
@@ -3366,7 +3373,9 @@ def write_output(path: str, text: str) -> None:
         target = os.path.realpath(path)
         temporary = "{}.{}.tmp".format(target, os.getpid())
         try:
-            with open(temporary, "wb") as file:
+            # Made anew: a link that somebody has put there is not followed.
+            remove_if_there(temporary)
+            with open(temporary, "xb") as file:
                 file.write(data)
             os.replace(temporary, target)
         except OSError:
@@ -3564,6 +3573,7 @@ class MetricsFile:
 
 # The command line.
 DESCRIPTION = "Check BitTorrent trackers and health endpoints, all at once, and report on them."
+MONITOR_DESCRIPTION = "Probe BitTorrent trackers and health endpoints at a fixed rate, and sum up."
 INPUT_HELP = (
     "tracker URLs, host:port, magnet links, JSON configuration (text or file), lists of trackers, "
     ".torrent files, - for standard input; with none, TORRUST_CHECKER_CONFIG_PATH or "
@@ -3619,6 +3629,9 @@ def named(parse):
     return parse_text
 
 
+HASH_HELP = "what to ask for (default 9c384222..., or that of the magnet link or .torrent)"
+
+
 def add_input_options(parser) -> None:
     add = parser.add_argument
     add("inputs", metavar="INPUT", nargs="*", help=INPUT_HELP)
@@ -3632,8 +3645,8 @@ def add_input_options(parser) -> None:
         help="a health endpoint to check; can be given several times",
     )
     info_hash = checked(parse_info_hash)
-    add("--info-hash", metavar="HASH", type=info_hash, help="what to ask the trackers for")
-    add("-o", "--output", metavar="FILE", help="write the report there, whole or not at all")
+    add("--info-hash", metavar="HASH", type=info_hash, help=HASH_HELP)
+    add("-o", "--output", metavar="FILE", help="write there, whole or not at all")
     add("--no-scrape", action="store_true", help="announce only")
     add("--no-announce", action="store_true", help="scrape only, as for private trackers")
     add(
@@ -3651,7 +3664,7 @@ def add_check_options(parser) -> None:
     add = parser.add_argument
     add("--format", choices=FORMATS, default="json", help="default json")
     add("--fail", action="store_true", help="exit 1 when a tracker or health check is down")
-    add("--fail-partial", action="store_true", help="the same, also when a scrape fails")
+    add("--fail-partial", action="store_true", help="the same, also when only scrape fails")
     add("--all-addresses", action="store_true", help="check every address of a name by itself")
     add("--no-progress", action="store_true", help="no progress line on the terminal")
 
@@ -3671,14 +3684,14 @@ def add_monitor_options(parser) -> None:
 
 
 def parse_long_seconds(text: str) -> float:
-    """Returns a number of seconds above 0, also more than a day; raises ValueError for others."""
+    """Returns a number of seconds, 0.001 or more, of any length; raises ValueError for others."""
     try:
         seconds = float(text)
     except ValueError:
         seconds = 0
-    if 0 < seconds < 1e10:
+    if 0.001 <= seconds < 1e10:
         return seconds
-    raise ValueError("{!r} is not a number of seconds above 0".format(text))
+    raise ValueError("{!r} is not a number of seconds, 0.001 or more".format(text))
 
 
 def parse_arguments(argv: list, prog: str):
@@ -3687,7 +3700,8 @@ def parse_arguments(argv: list, prog: str):
     show_version(options, prog)
     monitor = positionals[:1] == ["monitor"]
     usage = "%(prog)s {}[INPUT ...] [options]".format("monitor " if monitor else "")
-    parser = new_parser(prog, usage, DESCRIPTION, MONITOR_HELP if monitor else CHECK_HELP)
+    description = MONITOR_DESCRIPTION if monitor else DESCRIPTION
+    parser = new_parser(prog, usage, description, MONITOR_HELP if monitor else CHECK_HELP)
     add_input_options(parser)
     if monitor:
         positionals = positionals[1:]
@@ -3720,6 +3734,12 @@ def refuse_other_literals(parser, arguments) -> None:
             check_version(host, arguments.ip_version)
         except ValueError as error:
             parser.error("argument INPUT: {!r}: {}".format(word, error))
+    for target in arguments.health + ([arguments.url] if arguments.url else []):
+        try:
+            check_version(target.host, arguments.ip_version)
+        except ValueError as error:
+            option = "--health" if target.kind == HEALTH else "--url"
+            parser.error("argument {}: {!r}: {}".format(option, target.given, error))
 
 
 def collect_targets(arguments) -> tuple:
@@ -3784,6 +3804,8 @@ def run_checks(arguments, targets, info_hash) -> int:
     # What ten thousand checks are made of lives until the end: there is no use in looking
     # through it for garbage again and again.
     gc.set_threshold(100000)
+    # Threads that decode large replies must not keep the UDP loop waiting for the interpreter.
+    sys.setswitchinterval(0.0005)
     progress = None
     streaming = arguments.format == "ndjson" and not arguments.output
     shown = is_terminal(sys.stderr) and not (streaming and is_terminal(sys.stdout))
@@ -3845,7 +3867,7 @@ def run_monitor(arguments, targets, info_hash) -> int:
         write_output(arguments.output, text)
     else:
         write_stdout(text)
-    if metrics:
+    if metrics and metrics.latest:
         metrics.write()
     return 0
 
@@ -3853,9 +3875,13 @@ def run_monitor(arguments, targets, info_hash) -> int:
 def main(argv: list, prog: str = "tracker_checker.py") -> int:
     """Runs the command with the arguments after its name; returns the exit code."""
     arguments = parse_arguments(argv, prog)
-    code = 2
     try:
         import_bencode()
+    except Failure as failure:
+        write_stderr("{}: error: {}".format(prog, escape(str(failure))))
+        return 2
+    code = 2
+    try:
         targets, info_hash = collect_targets(arguments)
         if arguments.output:
             check_output(arguments.output)
@@ -3864,16 +3890,16 @@ def main(argv: list, prog: str = "tracker_checker.py") -> int:
         return run_command(arguments, targets, info_hash)
     except ConfigurationError as error:
         if arguments.format == "nagios":
-            text = "{}: {}".format(error.source, error)
-            write_stdout(nagios_line(3, text))
+            write_stdout(nagios_line(3, "{}: {}".format(error.source, error)))
             return 3
         write_record(
             "error", kind="invalid_configuration", source=error.source, message=str(error)
         )
+        return 2
     except Failure as failure:
         source = arguments.output or "stdout"
         write_record("error", kind=failure.kind, source=source, message=str(failure))
-    return code
+        return code
 
 
 if __name__ == "__main__":

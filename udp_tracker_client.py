@@ -1139,6 +1139,7 @@ def merge_scrapes(requests: list, replies: list) -> list:
 # The command line.
 DESCRIPTION = "Ask a BitTorrent tracker over UDP (BEP 15) and print its answer as JSON."
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
+HASH_HELP = "in hex or base32, of version 1 or 2, or a magnet link"
 EXIT_CODES = """\
 exit codes:
   0 the tracker answered, 1 it did not, 2 wrong usage (nothing was sent),
@@ -1209,7 +1210,7 @@ def parse_ipv4(text: str) -> bytes:
 
 def add_announce_options(parser) -> None:
     count, signed = whole_number(0, 2 ** 63 - 1), whole_number(-(2 ** 31), 2 ** 31 - 1)
-    parser.add_argument("info_hash", metavar="INFO_HASH", type=checked(parse_info_hash))
+    parser.add_argument("info_hash", metavar="INFO_HASH", type=checked(parse_info_hash), help=HASH_HELP)
     add = parser.add_argument
     add("--event", choices=list(EVENTS), default="started", help="default started")
     add("--uploaded", type=count, default=0, metavar="BYTES", help="default 0")
@@ -1235,7 +1236,9 @@ def add_announce_options(parser) -> None:
 
 
 def add_scrape_options(parser) -> None:
-    parser.add_argument("info_hash", metavar="INFO_HASH", nargs="+", type=checked(parse_info_hash))
+    info_hash = checked(parse_info_hash)
+    add = parser.add_argument
+    add("info_hash", metavar="INFO_HASH", nargs="+", type=info_hash, help=HASH_HELP)
 
 
 COMMANDS = {

@@ -213,7 +213,7 @@ def look_at_target(target):
     assert target.host and max(target.host) < "\x7f" and len(target.host) <= 300
     if target.kind == checker.UDP:
         assert 0 < target.url.port < 65536
-    else:
+    elif target.kind == checker.HTTP:
         look_at_http_url(target.url)
     if target.kind != checker.HEALTH:
         # What works is put on a list, which has to mean the same tracker.
