@@ -564,8 +564,11 @@ HttpAnnounce.__new__.__defaults__ = (None, None, None, None)
 
 # What all requests of a run have in common. version is that of IP, or None; headers are
 # (name, value) pairs, tls is a Tls, environ has the proxy variables, resolve looks names up like
-# look_up_within, trace is called with what is done, or None.
-HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ resolve trace")
+# look_up_within, trace is called with what is done, or None. turn is None, or a lock that a thread
+# holds while it works on a reply and not while it waits for one: however many threads there are
+# and whatever they are sent, one at a time then competes for the interpreter.
+HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ resolve trace turn")
+HttpOptions.__new__.__defaults__ = (None,)
 
 # content_type and location are None where the reply has none.
 HttpResponse = namedtuple("HttpResponse", "status reason content_type location body address")
@@ -869,6 +872,7 @@ class Stream:
         self.sock = sock
         self.deadline = deadline
         self.address = address
+        self.turn = None  # the lock that is held, and let go of while the socket is waited for
 
     def sendall(self, data):
         unsent = memoryview(data)
@@ -885,6 +889,8 @@ class Stream:
         """Returns what an operation of the socket returns, given no more than the time left."""
         import socket
 
+        if self.turn:
+            self.turn.release()
         try:
             self.sock.settimeout(time_left(self.deadline))
             return operation(argument)
@@ -893,6 +899,9 @@ class Stream:
         except OSError as error:
             text = "the connection broke off: {}".format(error.strerror or error)
             raise Failure("invalid_response", text)
+        finally:
+            if self.turn:
+                self.turn.acquire()
 
 
 class SocketReader(io.RawIOBase):
@@ -1082,23 +1091,10 @@ def get(url, headers, options, deadline, limit):
                 open_tunnel(stream, target, proxy.credentials)
             start_tls(stream, target.host, options.tls)
         via = proxy if target.scheme == "http" else None
-        if options.trace:
-            options.trace("{} <- GET {}".format(stream.address, without_credentials(target)))
-        sent = time.monotonic()
-        response = send(stream, target, via, headers)
-        if options.trace:
-            elapsed = (time.monotonic() - sent) * 1000
-            text = "{} -> HTTP {} {:.1f} ms after the request"
-            options.trace(text.format(stream.address, response.status, elapsed))
-        followed = response.status in REDIRECT_STATUSES
-        return HttpResponse(
-            response.status,
-            response.reason,
-            response.getheader("Content-Type"),
-            response.getheader("Location"),
-            b"" if followed else read_body(response, limit),
-            stream.address,
-        )
+        if options.turn:
+            options.turn.acquire()
+            stream.turn = options.turn
+        return exchange(stream, target, via, headers, options.trace, limit)
     except http.client.RemoteDisconnected:
         raise Failure("invalid_response", "the connection was closed without a reply")
     except http.client.HTTPException as error:
@@ -1107,7 +1103,30 @@ def get(url, headers, options, deadline, limit):
         kind = "too_large" if too_large else "invalid_response"
         raise Failure(kind, "no HTTP reply: {}".format(excerpt(str(error))))
     finally:
+        if stream.turn:
+            stream.turn.release()
         stream.sock.close()
+
+
+def exchange(stream, target, proxy, headers, trace, limit):
+    """Sends a request over an open stream and returns its HttpResponse."""
+    if trace:
+        trace("{} <- GET {}".format(stream.address, without_credentials(target)))
+    sent = time.monotonic()
+    response = send(stream, target, proxy, headers)
+    if trace:
+        elapsed = (time.monotonic() - sent) * 1000
+        text = "{} -> HTTP {} {:.1f} ms after the request"
+        trace(text.format(stream.address, response.status, elapsed))
+    followed = response.status in REDIRECT_STATUSES
+    return HttpResponse(
+        response.status,
+        response.reason,
+        response.getheader("Content-Type"),
+        response.getheader("Location"),
+        b"" if followed else read_body(response, limit),
+        stream.address,
+    )
 
 
 def open_stream(target, proxy, options, deadline):

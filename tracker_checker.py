@@ -1088,8 +1088,11 @@ HttpAnnounce.__new__.__defaults__ = (None, None, None, None)
 
 # What all requests of a run have in common. version is that of IP, or None; headers are
 # (name, value) pairs, tls is a Tls, environ has the proxy variables, resolve looks names up like
-# look_up_within, trace is called with what is done, or None.
-HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ resolve trace")
+# look_up_within, trace is called with what is done, or None. turn is None, or a lock that a thread
+# holds while it works on a reply and not while it waits for one: however many threads there are
+# and whatever they are sent, one at a time then competes for the interpreter.
+HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ resolve trace turn")
+HttpOptions.__new__.__defaults__ = (None,)
 
 # content_type and location are None where the reply has none.
 HttpResponse = namedtuple("HttpResponse", "status reason content_type location body address")
@@ -1393,6 +1396,7 @@ class Stream:
         self.sock = sock
         self.deadline = deadline
         self.address = address
+        self.turn = None  # the lock that is held, and let go of while the socket is waited for
 
     def sendall(self, data):
         unsent = memoryview(data)
@@ -1409,6 +1413,8 @@ class Stream:
         """Returns what an operation of the socket returns, given no more than the time left."""
         import socket
 
+        if self.turn:
+            self.turn.release()
         try:
             self.sock.settimeout(time_left(self.deadline))
             return operation(argument)
@@ -1417,6 +1423,9 @@ class Stream:
         except OSError as error:
             text = "the connection broke off: {}".format(error.strerror or error)
             raise Failure("invalid_response", text)
+        finally:
+            if self.turn:
+                self.turn.acquire()
 
 
 class SocketReader(io.RawIOBase):
@@ -1606,23 +1615,10 @@ def get(url, headers, options, deadline, limit):
                 open_tunnel(stream, target, proxy.credentials)
             start_tls(stream, target.host, options.tls)
         via = proxy if target.scheme == "http" else None
-        if options.trace:
-            options.trace("{} <- GET {}".format(stream.address, without_credentials(target)))
-        sent = time.monotonic()
-        response = send(stream, target, via, headers)
-        if options.trace:
-            elapsed = (time.monotonic() - sent) * 1000
-            text = "{} -> HTTP {} {:.1f} ms after the request"
-            options.trace(text.format(stream.address, response.status, elapsed))
-        followed = response.status in REDIRECT_STATUSES
-        return HttpResponse(
-            response.status,
-            response.reason,
-            response.getheader("Content-Type"),
-            response.getheader("Location"),
-            b"" if followed else read_body(response, limit),
-            stream.address,
-        )
+        if options.turn:
+            options.turn.acquire()
+            stream.turn = options.turn
+        return exchange(stream, target, via, headers, options.trace, limit)
     except http.client.RemoteDisconnected:
         raise Failure("invalid_response", "the connection was closed without a reply")
     except http.client.HTTPException as error:
@@ -1631,7 +1627,30 @@ def get(url, headers, options, deadline, limit):
         kind = "too_large" if too_large else "invalid_response"
         raise Failure(kind, "no HTTP reply: {}".format(excerpt(str(error))))
     finally:
+        if stream.turn:
+            stream.turn.release()
         stream.sock.close()
+
+
+def exchange(stream, target, proxy, headers, trace, limit):
+    """Sends a request over an open stream and returns its HttpResponse."""
+    if trace:
+        trace("{} <- GET {}".format(stream.address, without_credentials(target)))
+    sent = time.monotonic()
+    response = send(stream, target, proxy, headers)
+    if trace:
+        elapsed = (time.monotonic() - sent) * 1000
+        text = "{} -> HTTP {} {:.1f} ms after the request"
+        trace(text.format(stream.address, response.status, elapsed))
+    followed = response.status in REDIRECT_STATUSES
+    return HttpResponse(
+        response.status,
+        response.reason,
+        response.getheader("Content-Type"),
+        response.getheader("Location"),
+        b"" if followed else read_body(response, limit),
+        stream.address,
+    )
 
 
 def open_stream(target, proxy, options, deadline):
@@ -2264,7 +2283,7 @@ class Result:
 def failed_result(
     target: Target, failure: Failure, elapsed: float, address: str = None, announce: bool = True
 ) -> Result:
-    """Returns the result of a check that failed in its first stage; announce is that of Settings."""
+    """Returns the result of a check that failed in its first stage; announce is of Settings."""
     first = {HTTP: "announce" if announce else "scrape", HEALTH: "health"}
     first = first.get(target.kind, "setup")
     return Result(target, [Stage(first, elapsed, failure)], elapsed, address)
@@ -2403,7 +2422,8 @@ def http_announce(result, target, event, settings, deadline):
     )
     url = with_query(target.url, announce_query(announce))
     response = http_fetch(result, url, settings, deadline, ANNOUNCE_LIMIT)
-    reply = read_reply(response)
+    with settings.http.turn:
+        reply = read_reply(response)
     check_announce(reply, response.status, event)
     return reply
 
@@ -2414,7 +2434,8 @@ def http_scrape(result, target, settings, deadline):
     query = scrape_query([target.info_hash or settings.info_hash])
     url = with_query(scrape_url(target.url), query)
     response = http_fetch(result, url, settings, deadline, SCRAPE_LIMIT)
-    reply = read_reply(response)
+    with settings.http.turn:
+        reply = read_reply(response)
     check_scrape(reply, response.status)
     return reply
 
@@ -3755,6 +3776,8 @@ def collect_targets(arguments) -> tuple:
 
 def make_runner(arguments, targets, info_hash, tick=None) -> Runner:
     """Returns the runner for the targets, with as many places as there are descriptors for."""
+    import threading
+
     trace = trace_for(arguments)
     settings = Settings(
         timeout=arguments.timeout,
@@ -3777,6 +3800,7 @@ def make_runner(arguments, targets, info_hash, tick=None) -> Runner:
         importlib.import_module("http.client")
     runner = Runner(settings, limits, keep_names=not arguments.monitor, tick=tick)
     http_options = http_options_of(arguments, trace, runner.resolve)
+    http_options = http_options._replace(turn=threading.Lock())
     runner.settings = settings._replace(http=http_options)
     return runner
 
@@ -3804,7 +3828,7 @@ def run_checks(arguments, targets, info_hash) -> int:
     # What ten thousand checks are made of lives until the end: there is no use in looking
     # through it for garbage again and again.
     gc.set_threshold(100000)
-    # Threads that decode large replies must not keep the UDP loop waiting for the interpreter.
+    # A thread that decodes a large reply must not keep the UDP loop waiting for the interpreter.
     sys.setswitchinterval(0.0005)
     progress = None
     streaming = arguments.format == "ndjson" and not arguments.output

@@ -1168,7 +1168,7 @@ An announce enters the caller into the swarm; --event stopped takes it out again
 SCRAPE_HELP = """\
 examples:
   {{prog}} scrape udp://tracker.example.org:6969 {hash}
-  {{prog}} scrape tracker.example.org:6969 {hash} | jq .Scrape.torrent_stats[0].seeders
+  {{prog}} scrape tracker.example.org:6969 {hash} | jq '.Scrape.torrent_stats[0].seeders'
 
 More than 74 info hashes are sent as several requests and their replies joined.
 
@@ -1210,8 +1210,8 @@ def parse_ipv4(text: str) -> bytes:
 
 def add_announce_options(parser) -> None:
     count, signed = whole_number(0, 2 ** 63 - 1), whole_number(-(2 ** 31), 2 ** 31 - 1)
-    parser.add_argument("info_hash", metavar="INFO_HASH", type=checked(parse_info_hash), help=HASH_HELP)
     add = parser.add_argument
+    add("info_hash", metavar="INFO_HASH", type=checked(parse_info_hash), help=HASH_HELP)
     add("--event", choices=list(EVENTS), default="started", help="default started")
     add("--uploaded", type=count, default=0, metavar="BYTES", help="default 0")
     add("--downloaded", type=count, default=0, metavar="BYTES", help="default 0")

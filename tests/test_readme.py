@@ -23,7 +23,7 @@ EXPECTED = (
     ("-- python3 tracker_checker.py --format table", r"3 up \(0 partial\), 0 down, 0 unsupported\n\Z"),
     (" --help", r"usage: .*\n(.*\n)*examples:\n"),
     ("announce udp://", r'\A\{\n  "AnnounceIpv4": \{\n'),
-    ("jq .Scrape.torrent_stats[0].seeders", r"\A1\n\Z"),
+    ("jq '.Scrape.torrent_stats[0].seeders'", r"\A1\n\Z"),
     ("scrape udp://", r'"torrent_stats": \[\n      \{\n        "seeders": 1,'),
     ("announce http://", r'\A\{\n  "complete": \d+,\n'),
     ("scrape http://", r'\A\{"' + HASH + r'":\{"complete":1,"downloaded":\d,"incomplete":0\}\}\n\Z'),
@@ -64,7 +64,6 @@ def desk(tmp_path, tracker):
         "http://lists.example.org": "file://{}".format(tmp_path),
         "/opt/tracker_checker.py": "{}/tracker_checker.py".format(tmp_path),
         "/etc/trackers.txt": "{}/trackers.txt".format(tmp_path),
-        "/tmp/trackers.txt": "{}/report.txt".format(tmp_path),
     }
 
     def localize(text):
