@@ -117,8 +117,6 @@ def run(main) -> None:
 # --- carried region: arguments (home: udp_tracker_client.py) ---
 def new_parser(prog: str, usage: str, description: str, examples: str):
     """Returns an argparse parser with one line for a usage error and no abbreviated options."""
-    # Keeps argparse from a search for translations of its words, which nobody has made.
-    os.environ.setdefault("LANGUAGE", "C")
     import argparse
 
     class Parser(argparse.ArgumentParser):
