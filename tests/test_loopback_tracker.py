@@ -682,7 +682,7 @@ def test_a_late_reply_belongs_to_the_first_send(tracker):
         ("duplicate", [7, 7]),
         ("duplicate-late", [7, 7]),
         ("wrong-transaction-id-first", [8, 7]),
-        ("wrong-transaction-id-flood", list(range(8, 508)) + [7]),
+        ("wrong-transaction-id-flood", list(range(8, 208)) + [7]),
         ("other-port-first", [7]),
     ],
 )
