@@ -3826,8 +3826,6 @@ def run_checks(arguments, targets, info_hash) -> int:
     # What ten thousand checks are made of lives until the end: there is no use in looking
     # through it for garbage again and again.
     gc.set_threshold(100000)
-    # A thread that decodes a large reply must not keep the UDP loop waiting for the interpreter.
-    sys.setswitchinterval(0.0005)
     progress = None
     streaming = arguments.format == "ndjson" and not arguments.output
     shown = is_terminal(sys.stderr) and not (streaming and is_terminal(sys.stdout))
