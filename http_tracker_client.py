@@ -119,6 +119,10 @@ def new_parser(prog: str, usage: str, description: str, examples: str):
     """Returns an argparse parser with one line for a usage error and no abbreviated options."""
     import argparse
 
+    # It asks gettext for a translation of its own words, which have none: looking for one takes
+    # longer than all the rest.
+    argparse._ = str
+
     class Parser(argparse.ArgumentParser):
         def error(self, message):
             write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
@@ -167,6 +171,7 @@ DIGITS = frozenset("0123456789")
 HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
 BASE32_DIGITS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 NAME_CHARACTERS = HEX_DIGITS | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-_")
+HOST_CHARACTERS = NAME_CHARACTERS | {"."}
 SCHEME_CHARACTERS = NAME_CHARACTERS - {"_"} | {"+", "."}
 
 
@@ -411,7 +416,7 @@ def check_host(host: str, bracketed: bool) -> str:
         address, percent, scope = host.partition("%")
         if scope.startswith("25") and len(scope) > 2:
             scope = scope[2:]
-        known = scope and (NAME_CHARACTERS | {".", "~"}).issuperset(scope)
+        known = scope and (HOST_CHARACTERS | {"~"}).issuperset(scope)
         if literal_version(address) != 6 or (percent and not known):
             raise ValueError("{!r} is not an IPv6 address".format(host))
         return address + percent + scope
@@ -421,10 +426,9 @@ def check_host(host: str, bracketed: bool) -> str:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:
             raise ValueError("{!r} is not a host name".format(host))
-    labels = (host[:-1] if host.endswith(".") else host).split(".")
-    if len(host) > 254 or not all(
-        0 < len(label) < 64 and NAME_CHARACTERS.issuperset(label) for label in labels
-    ):
+    lengths = [len(label) for label in (host[:-1] if host.endswith(".") else host).split(".")]
+    known = HOST_CHARACTERS.issuperset(host)
+    if not (known and len(host) < 255 and 0 < min(lengths) and max(lengths) < 64):
         raise ValueError("{!r} is not a host name or an address".format(host))
     return host
 
@@ -563,8 +567,8 @@ HttpAnnounce.__new__.__defaults__ = (None, None, None, None)
 # What all requests of a run have in common. version is that of IP, or None; headers are
 # (name, value) pairs, tls is a Tls, environ has the proxy variables, resolve looks names up like
 # look_up_within, trace is called with what is done, or None. turn is None, or a lock that a thread
-# holds while it works on a reply and not while it waits for one: however many threads there are
-# and whatever they are sent, one at a time then competes for the interpreter.
+# holds when it calls fetch(), which lets go of it while it waits for something: however many
+# threads there are and whatever they are sent, one at a time then competes for the interpreter.
 HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ resolve trace turn")
 HttpOptions.__new__.__defaults__ = (None,)
 
@@ -646,7 +650,7 @@ def announce_query(announce: HttpAnnounce) -> str:
         ("trackerid", announce.tracker_id),
     ]
     return "&".join(
-        "{}={}".format(name, quote(value if isinstance(value, bytes) else str(value), safe=""))
+        "{}={}".format(name, value if isinstance(value, int) else quote(value, safe=""))
         for name, value in parameters
         if value is not None
     )
@@ -776,9 +780,8 @@ def scraped_hash(key: bytes) -> bytes:
 
 
 # Proxies, as curl takes them from the environment.
-def proxy_for(url: str, environ) -> str:
+def proxy_for(target: Url, environ) -> str:
     """Returns the URL of the proxy for a URL, None for none; ValueError for an unsupported one."""
-    target = split_url(url)
     name = target.scheme + "_proxy"
     if not environ.get(name):
         name = "all_proxy"
@@ -863,14 +866,29 @@ def time_left(deadline: float) -> float:
     return left
 
 
+class Pause:
+    """`with Pause(turn):` lets go of the turn of HttpOptions for as long as the block waits."""
+
+    def __init__(self, turn):
+        self.turn = turn
+
+    def __enter__(self):
+        if self.turn:
+            self.turn.release()
+
+    def __exit__(self, *error):
+        if self.turn:
+            self.turn.acquire()
+
+
 class Stream:
     """What http.client needs of a socket, kept to a deadline; all it raises is Failure."""
 
-    def __init__(self, sock, deadline, address):
+    def __init__(self, sock, deadline, address, turn):
         self.sock = sock
         self.deadline = deadline
         self.address = address
-        self.turn = None  # the lock that is held, and let go of while the socket is waited for
+        self.turn = turn
 
     def sendall(self, data):
         unsent = memoryview(data)
@@ -887,19 +905,15 @@ class Stream:
         """Returns what an operation of the socket returns, given no more than the time left."""
         import socket
 
-        if self.turn:
-            self.turn.release()
         try:
-            self.sock.settimeout(time_left(self.deadline))
-            return operation(argument)
+            with Pause(self.turn):
+                self.sock.settimeout(time_left(self.deadline))
+                return operation(argument)
         except (socket.timeout, TimeoutError):
             raise Failure("timeout", "no whole reply in time")
         except OSError as error:
             text = "the connection broke off: {}".format(error.strerror or error)
             raise Failure("invalid_response", text)
-        finally:
-            if self.turn:
-                self.turn.acquire()
 
 
 class SocketReader(io.RawIOBase):
@@ -929,11 +943,12 @@ class ReplyReader(io.BufferedReader):
         return line
 
 
-def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
+def connect_to_any(addresses: list, deadline: float, trace=None, turn=None) -> tuple:
     """Connects over TCP to the first of the addresses that takes it; (socket, address).
 
     The next address is tried a quarter of a second after the one before, or as soon as that
-    fails, as RFC 8305 does. Raises Failure (refused, unreachable, timeout).
+    fails, as RFC 8305 does. trace and turn are those of HttpOptions. Raises Failure (refused,
+    unreachable, timeout).
     """
     import selectors
     import socket
@@ -963,7 +978,9 @@ def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
                         continue
                     selector.register(sock, selectors.EVENT_WRITE, address)
                 until = min(next_start, deadline) if waiting else deadline
-                for key, _ in selector.select(max(0, until - now)):
+                with Pause(turn):
+                    ready = selector.select(max(0, until - now))
+                for key, _ in ready:
                     selector.unregister(key.fileobj)
                     number = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not number:
@@ -1002,20 +1019,21 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int) -> HttpRe
     port only. Raises Failure (resolve_failed, timeout, refused, unreachable, tls,
     invalid_response, too_large, redirect; http_status where a proxy refuses).
     """
-    first = split_url(url)
+    target = first = split_url(url)
     home = True
     reached = ""
     for _ in range(REDIRECTS + 1):
         headers = request_headers(options, first.credentials, home)
         try:
-            response = get(url, headers, options, deadline, limit)
+            response = get(target, headers, options, deadline, limit)
         except Failure as failure:
             raise Failure(failure.kind, reached + str(failure))
         if response.status not in REDIRECT_STATUSES:
             return response
         url = redirect_target(url, response.location)
+        target = split_url(url)
         # Who was once sent elsewhere is not trusted with the way back.
-        home = home and origin_of(split_url(url)) == origin_of(first)
+        home = home and origin_of(target) == origin_of(first)
         reached = "redirected to {}: ".format(excerpt(url))
         if options.trace:
             options.trace("redirected to {}".format(url))
@@ -1072,13 +1090,12 @@ def basic_authorization(credentials: str) -> str:
     return "Basic " + b64encode(pair).decode("ascii")
 
 
-def get(url, headers, options, deadline, limit):
+def get(target, headers, options, deadline, limit):
     """Sends one request, no redirects, and returns its HttpResponse."""
     import http.client
 
-    target = split_url(url)
     try:
-        proxy = proxy_for(url, options.environ)
+        proxy = proxy_for(target, options.environ)
     except ValueError as error:
         raise Failure("unreachable", str(error))
     proxy = split_url(proxy) if proxy else None
@@ -1089,9 +1106,6 @@ def get(url, headers, options, deadline, limit):
                 open_tunnel(stream, target, proxy.credentials)
             start_tls(stream, target.host, options.tls)
         via = proxy if target.scheme == "http" else None
-        if options.turn:
-            options.turn.acquire()
-            stream.turn = options.turn
         return exchange(stream, target, via, headers, options.trace, limit)
     except http.client.RemoteDisconnected:
         raise Failure("invalid_response", "the connection was closed without a reply")
@@ -1101,8 +1115,6 @@ def get(url, headers, options, deadline, limit):
         kind = "too_large" if too_large else "invalid_response"
         raise Failure(kind, "no HTTP reply: {}".format(excerpt(str(error))))
     finally:
-        if stream.turn:
-            stream.turn.release()
         stream.sock.close()
 
 
@@ -1133,8 +1145,9 @@ def open_stream(target, proxy, options, deadline):
     if proxy:
         host, port = proxy.host, proxy.port or PROXY_PORT
     try:
-        addresses = options.resolve(host, port, options.version, deadline)
-        sock, address = connect_to_any(addresses, deadline, options.trace)
+        with Pause(options.turn):
+            addresses = options.resolve(host, port, options.version, deadline)
+        sock, address = connect_to_any(addresses, deadline, options.trace, options.turn)
     except OSError as error:
         # There was no descriptor left for the selector.
         raise network_failure(error)
@@ -1142,7 +1155,7 @@ def open_stream(target, proxy, options, deadline):
         if proxy:
             raise Failure(failure.kind, "the proxy: {}".format(failure))
         raise
-    return Stream(sock, deadline, show_address(address))
+    return Stream(sock, deadline, show_address(address), options.turn)
 
 
 def open_tunnel(stream, target, credentials):
@@ -1168,8 +1181,10 @@ def start_tls(stream, host, tls):
     # Certificates know neither the scope of an address nor the dot that may end a name.
     name = host.partition("%")[0].rstrip(".")
     try:
-        stream.sock.settimeout(time_left(stream.deadline))
-        stream.sock = tls.context().wrap_socket(stream.sock, server_hostname=name)
+        context = tls.context()
+        with Pause(stream.turn):
+            stream.sock.settimeout(time_left(stream.deadline))
+            stream.sock = context.wrap_socket(stream.sock, server_hostname=name)
     except (socket.timeout, TimeoutError):
         raise Failure("timeout", "no TLS handshake in time")
     except (OSError, ValueError, ImportError) as error:
@@ -1549,7 +1564,7 @@ def parse_arguments(argv: list, prog: str) -> tuple:
     except ValueError as error:
         parser.error("argument URL: {!r}: {}".format(arguments.tracker, error))
     try:
-        proxy_for(url, os.environ)
+        proxy_for(split_url(url), os.environ)
     except ValueError as error:
         parser.error(str(error))
     return command, arguments, with_query(url, build_query(command, arguments))

@@ -29,7 +29,6 @@ if __name__ == "__main__":
 # --- end of carried region: signals ---
 
 import errno
-import importlib
 import io
 import os
 import struct
@@ -122,6 +121,10 @@ def new_parser(prog: str, usage: str, description: str, examples: str):
     """Returns an argparse parser with one line for a usage error and no abbreviated options."""
     import argparse
 
+    # It asks gettext for a translation of its own words, which have none: looking for one takes
+    # longer than all the rest.
+    argparse._ = str
+
     class Parser(argparse.ArgumentParser):
         def error(self, message):
             write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
@@ -170,6 +173,7 @@ DIGITS = frozenset("0123456789")
 HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
 BASE32_DIGITS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 NAME_CHARACTERS = HEX_DIGITS | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-_")
+HOST_CHARACTERS = NAME_CHARACTERS | {"."}
 SCHEME_CHARACTERS = NAME_CHARACTERS - {"_"} | {"+", "."}
 
 
@@ -414,7 +418,7 @@ def check_host(host: str, bracketed: bool) -> str:
         address, percent, scope = host.partition("%")
         if scope.startswith("25") and len(scope) > 2:
             scope = scope[2:]
-        known = scope and (NAME_CHARACTERS | {".", "~"}).issuperset(scope)
+        known = scope and (HOST_CHARACTERS | {"~"}).issuperset(scope)
         if literal_version(address) != 6 or (percent and not known):
             raise ValueError("{!r} is not an IPv6 address".format(host))
         return address + percent + scope
@@ -424,10 +428,9 @@ def check_host(host: str, bracketed: bool) -> str:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:
             raise ValueError("{!r} is not a host name".format(host))
-    labels = (host[:-1] if host.endswith(".") else host).split(".")
-    if len(host) > 254 or not all(
-        0 < len(label) < 64 and NAME_CHARACTERS.issuperset(label) for label in labels
-    ):
+    lengths = [len(label) for label in (host[:-1] if host.endswith(".") else host).split(".")]
+    known = HOST_CHARACTERS.issuperset(host)
+    if not (known and len(host) < 255 and 0 < min(lengths) and max(lengths) < 64):
         raise ValueError("{!r} is not a host name or an address".format(host))
     return host
 
@@ -584,7 +587,10 @@ class Announce(
         " url_data",
     )
 ):
-    """An announce request (BEP 15); event is its number, ip_address and url_data are bytes."""
+    """An announce request (BEP 15); event is its number, ip_address and url_data are bytes.
+
+    Its fields stand in the order of the wire.
+    """
 
     action = ANNOUNCE
 
@@ -594,16 +600,7 @@ class Announce(
             connection_id,
             ANNOUNCE,
             transaction_id,
-            self.info_hash,
-            self.peer_id,
-            self.downloaded,
-            self.left,
-            self.uploaded,
-            self.event,
-            self.ip_address,
-            self.key,
-            self.peers_wanted,
-            self.port,
+            *self[:-1]
         )
         return fixed + encode_url_data(self.url_data)
 
@@ -1049,10 +1046,9 @@ class Conversation:
         sock.close()
 
     def _set_wake_at(self):
-        times = [exchange.wake_at for _, exchange in self.exchanges.values()]
-        if self.waiting:
-            times.append(self.next_start)
-        self.wake_at = min(times, default=self.deadline)
+        self.wake_at = self.next_start if self.waiting else self.deadline
+        for _, exchange in self.exchanges.values():
+            self.wake_at = min(self.wake_at, exchange.wake_at)
 
     def _trace_reply(self, address, datagram, delay):
         text = "{} -> {} bytes".format(show_address(address), len(datagram))
@@ -1087,8 +1083,8 @@ HttpAnnounce.__new__.__defaults__ = (None, None, None, None)
 # What all requests of a run have in common. version is that of IP, or None; headers are
 # (name, value) pairs, tls is a Tls, environ has the proxy variables, resolve looks names up like
 # look_up_within, trace is called with what is done, or None. turn is None, or a lock that a thread
-# holds while it works on a reply and not while it waits for one: however many threads there are
-# and whatever they are sent, one at a time then competes for the interpreter.
+# holds when it calls fetch(), which lets go of it while it waits for something: however many
+# threads there are and whatever they are sent, one at a time then competes for the interpreter.
 HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ resolve trace turn")
 HttpOptions.__new__.__defaults__ = (None,)
 
@@ -1170,7 +1166,7 @@ def announce_query(announce: HttpAnnounce) -> str:
         ("trackerid", announce.tracker_id),
     ]
     return "&".join(
-        "{}={}".format(name, quote(value if isinstance(value, bytes) else str(value), safe=""))
+        "{}={}".format(name, value if isinstance(value, int) else quote(value, safe=""))
         for name, value in parameters
         if value is not None
     )
@@ -1300,9 +1296,8 @@ def scraped_hash(key: bytes) -> bytes:
 
 
 # Proxies, as curl takes them from the environment.
-def proxy_for(url: str, environ) -> str:
+def proxy_for(target: Url, environ) -> str:
     """Returns the URL of the proxy for a URL, None for none; ValueError for an unsupported one."""
-    target = split_url(url)
     name = target.scheme + "_proxy"
     if not environ.get(name):
         name = "all_proxy"
@@ -1387,14 +1382,29 @@ def time_left(deadline: float) -> float:
     return left
 
 
+class Pause:
+    """`with Pause(turn):` lets go of the turn of HttpOptions for as long as the block waits."""
+
+    def __init__(self, turn):
+        self.turn = turn
+
+    def __enter__(self):
+        if self.turn:
+            self.turn.release()
+
+    def __exit__(self, *error):
+        if self.turn:
+            self.turn.acquire()
+
+
 class Stream:
     """What http.client needs of a socket, kept to a deadline; all it raises is Failure."""
 
-    def __init__(self, sock, deadline, address):
+    def __init__(self, sock, deadline, address, turn):
         self.sock = sock
         self.deadline = deadline
         self.address = address
-        self.turn = None  # the lock that is held, and let go of while the socket is waited for
+        self.turn = turn
 
     def sendall(self, data):
         unsent = memoryview(data)
@@ -1411,19 +1421,15 @@ class Stream:
         """Returns what an operation of the socket returns, given no more than the time left."""
         import socket
 
-        if self.turn:
-            self.turn.release()
         try:
-            self.sock.settimeout(time_left(self.deadline))
-            return operation(argument)
+            with Pause(self.turn):
+                self.sock.settimeout(time_left(self.deadline))
+                return operation(argument)
         except (socket.timeout, TimeoutError):
             raise Failure("timeout", "no whole reply in time")
         except OSError as error:
             text = "the connection broke off: {}".format(error.strerror or error)
             raise Failure("invalid_response", text)
-        finally:
-            if self.turn:
-                self.turn.acquire()
 
 
 class SocketReader(io.RawIOBase):
@@ -1453,11 +1459,12 @@ class ReplyReader(io.BufferedReader):
         return line
 
 
-def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
+def connect_to_any(addresses: list, deadline: float, trace=None, turn=None) -> tuple:
     """Connects over TCP to the first of the addresses that takes it; (socket, address).
 
     The next address is tried a quarter of a second after the one before, or as soon as that
-    fails, as RFC 8305 does. Raises Failure (refused, unreachable, timeout).
+    fails, as RFC 8305 does. trace and turn are those of HttpOptions. Raises Failure (refused,
+    unreachable, timeout).
     """
     import selectors
     import socket
@@ -1487,7 +1494,9 @@ def connect_to_any(addresses: list, deadline: float, trace=None) -> tuple:
                         continue
                     selector.register(sock, selectors.EVENT_WRITE, address)
                 until = min(next_start, deadline) if waiting else deadline
-                for key, _ in selector.select(max(0, until - now)):
+                with Pause(turn):
+                    ready = selector.select(max(0, until - now))
+                for key, _ in ready:
                     selector.unregister(key.fileobj)
                     number = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not number:
@@ -1526,20 +1535,21 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int) -> HttpRe
     port only. Raises Failure (resolve_failed, timeout, refused, unreachable, tls,
     invalid_response, too_large, redirect; http_status where a proxy refuses).
     """
-    first = split_url(url)
+    target = first = split_url(url)
     home = True
     reached = ""
     for _ in range(REDIRECTS + 1):
         headers = request_headers(options, first.credentials, home)
         try:
-            response = get(url, headers, options, deadline, limit)
+            response = get(target, headers, options, deadline, limit)
         except Failure as failure:
             raise Failure(failure.kind, reached + str(failure))
         if response.status not in REDIRECT_STATUSES:
             return response
         url = redirect_target(url, response.location)
+        target = split_url(url)
         # Who was once sent elsewhere is not trusted with the way back.
-        home = home and origin_of(split_url(url)) == origin_of(first)
+        home = home and origin_of(target) == origin_of(first)
         reached = "redirected to {}: ".format(excerpt(url))
         if options.trace:
             options.trace("redirected to {}".format(url))
@@ -1596,13 +1606,12 @@ def basic_authorization(credentials: str) -> str:
     return "Basic " + b64encode(pair).decode("ascii")
 
 
-def get(url, headers, options, deadline, limit):
+def get(target, headers, options, deadline, limit):
     """Sends one request, no redirects, and returns its HttpResponse."""
     import http.client
 
-    target = split_url(url)
     try:
-        proxy = proxy_for(url, options.environ)
+        proxy = proxy_for(target, options.environ)
     except ValueError as error:
         raise Failure("unreachable", str(error))
     proxy = split_url(proxy) if proxy else None
@@ -1613,9 +1622,6 @@ def get(url, headers, options, deadline, limit):
                 open_tunnel(stream, target, proxy.credentials)
             start_tls(stream, target.host, options.tls)
         via = proxy if target.scheme == "http" else None
-        if options.turn:
-            options.turn.acquire()
-            stream.turn = options.turn
         return exchange(stream, target, via, headers, options.trace, limit)
     except http.client.RemoteDisconnected:
         raise Failure("invalid_response", "the connection was closed without a reply")
@@ -1625,8 +1631,6 @@ def get(url, headers, options, deadline, limit):
         kind = "too_large" if too_large else "invalid_response"
         raise Failure(kind, "no HTTP reply: {}".format(excerpt(str(error))))
     finally:
-        if stream.turn:
-            stream.turn.release()
         stream.sock.close()
 
 
@@ -1657,8 +1661,9 @@ def open_stream(target, proxy, options, deadline):
     if proxy:
         host, port = proxy.host, proxy.port or PROXY_PORT
     try:
-        addresses = options.resolve(host, port, options.version, deadline)
-        sock, address = connect_to_any(addresses, deadline, options.trace)
+        with Pause(options.turn):
+            addresses = options.resolve(host, port, options.version, deadline)
+        sock, address = connect_to_any(addresses, deadline, options.trace, options.turn)
     except OSError as error:
         # There was no descriptor left for the selector.
         raise network_failure(error)
@@ -1666,7 +1671,7 @@ def open_stream(target, proxy, options, deadline):
         if proxy:
             raise Failure(failure.kind, "the proxy: {}".format(failure))
         raise
-    return Stream(sock, deadline, show_address(address))
+    return Stream(sock, deadline, show_address(address), options.turn)
 
 
 def open_tunnel(stream, target, credentials):
@@ -1692,8 +1697,10 @@ def start_tls(stream, host, tls):
     # Certificates know neither the scope of an address nor the dot that may end a name.
     name = host.partition("%")[0].rstrip(".")
     try:
-        stream.sock.settimeout(time_left(stream.deadline))
-        stream.sock = tls.context().wrap_socket(stream.sock, server_hostname=name)
+        context = tls.context()
+        with Pause(stream.turn):
+            stream.sock.settimeout(time_left(stream.deadline))
+            stream.sock = context.wrap_socket(stream.sock, server_hostname=name)
     except (socket.timeout, TimeoutError):
         raise Failure("timeout", "no TLS handshake in time")
     except (OSError, ValueError, ImportError) as error:
@@ -1882,18 +1889,19 @@ class Target:
     """A tracker, a health check, or a line of a list that is neither.
 
     kind is one of the four constants above, given the text as the user wrote it. url is an Url
-    for UDP and text for HTTP (the announce URL) and health, host the host in it; problem says
-    why a target is unsupported. Targets with the same key are the same. info_hash is None where
-    the run's default is to be asked for.
+    for UDP and text for HTTP (the announce URL) and health, host the host in it and literal its IP
+    version, None for a name; problem says why a target is unsupported. Targets with the same key
+    are the same. info_hash is None where the run's default is to be asked for.
     """
 
-    __slots__ = ("kind", "given", "url", "host", "key", "info_hash", "problem")
+    __slots__ = "kind given url host literal key info_hash problem".split()
 
     def __init__(self, kind, given, url, host, key, info_hash=None, problem=None):
         self.kind = kind
         self.given = given
         self.url = url
         self.host = host
+        self.literal = literal_version(host) if host else None
         self.key = key
         self.info_hash = info_hash
         self.problem = problem
@@ -2401,7 +2409,8 @@ def run_stage(result, name, function, *arguments):
     try:
         reply = function(result, *arguments)
     except Failure as caught:
-        failure = caught
+        # Without its traceback, which would keep the connection and its buffers.
+        failure = Failure(caught.kind, str(caught))
     result.stages.append(Stage(name, time.monotonic() - began, failure))
     return reply
 
@@ -2420,8 +2429,7 @@ def http_announce(result, target, event, settings, deadline):
     )
     url = with_query(target.url, announce_query(announce))
     response = http_fetch(result, url, settings, deadline, ANNOUNCE_LIMIT)
-    with settings.http.turn:
-        reply = read_reply(response)
+    reply = read_reply(response)
     check_announce(reply, response.status, event)
     return reply
 
@@ -2432,8 +2440,7 @@ def http_scrape(result, target, settings, deadline):
     query = scrape_query([target.info_hash or settings.info_hash])
     url = with_query(scrape_url(target.url), query)
     response = http_fetch(result, url, settings, deadline, SCRAPE_LIMIT)
-    with settings.http.turn:
-        reply = read_reply(response)
+    reply = read_reply(response)
     check_scrape(reply, response.status)
     return reply
 
@@ -2471,6 +2478,18 @@ def check_health(target: Target, settings: Settings, deadline: float, report) ->
 
 
 # The runner: one selector for UDP, threads for what blocks, one place that collects results.
+def start_thread(work) -> bool:
+    """Starts work() on a thread; False where no more are to be had: those there are go on."""
+    # threading.Thread waits for each thread to begin, which adds up with a thousand of them.
+    import _thread
+
+    try:
+        _thread.start_new_thread(work, ())
+    except RuntimeError:
+        return False
+    return True
+
+
 class Lookups:
     """Looks names up on daemon threads, each name once, or anew each time with keep=False.
 
@@ -2489,7 +2508,6 @@ class Lookups:
         self.most = most
         self.keep = keep
         self.wake = wake
-        self.threading = threading
         self.queue = queue.Queue()
         self.lock = threading.Lock()
         self.lookups = {}  # host: Lookup
@@ -2499,10 +2517,12 @@ class Lookups:
     class Lookup:
         """One name: when it was asked and begun (None before), and what came of it."""
 
-        def __init__(self, host, finished):
+        def __init__(self, host):
+            import threading
+
             self.host = host
             self.begun = None
-            self.finished = finished  # an event
+            self.finished = threading.Event()
             self.outcome = None  # addresses with port 0, or a Failure
 
     def find(self, host: str) -> "Lookups.Lookup":
@@ -2510,7 +2530,7 @@ class Lookups:
         with self.lock:
             lookup = self.lookups.get(host)
             if lookup is None:
-                lookup = self.Lookup(host, self.threading.Event())
+                lookup = self.Lookup(host)
                 self.lookups[host] = lookup
                 self.queue.put(lookup)
                 # tend() starts more: with few threads to be had, HTTP needs one as well.
@@ -2543,13 +2563,9 @@ class Lookups:
                 pass
 
     def _start_thread(self):
-        try:
-            self.threading.Thread(target=self._work, daemon=True).start()
-        except RuntimeError:
-            # No more threads are to be had; those there are go on.
-            return False
-        self.threads += 1
-        return True
+        started = start_thread(self._work)
+        self.threads += started
+        return started
 
     def _work(self):
         while True:
@@ -2658,7 +2674,6 @@ class Runner:
         import queue
         import selectors
         import socket
-        import threading
 
         self.settings = settings
         self.limits = limits
@@ -2681,7 +2696,6 @@ class Runner:
         self._udp_open = 0
         self._requests = {}
         self._schedule = []
-        self._thread = threading.Thread
         self._http_queue = queue.Queue()
         self._http_threads = 0
         self._http_running = set()
@@ -2701,11 +2715,11 @@ class Runner:
         except ValueError as error:
             self._settle(job, 0, self._failed(target, Failure("unreachable", str(error)), 0))
             return job
-        if target.kind == UDP and literal_version(target.host):
+        if target.kind == UDP and target.literal:
             self._found_literal(job)
-        elif literal_version(target.host):
-            self._enqueue_http(job, 0, self.settings)
-        elif target.kind == UDP or (self.settings.all_addresses and self._is_direct(target)):
+        elif target.kind == UDP or (
+            self.settings.all_addresses and not target.literal and self._is_direct(target)
+        ):
             self._looking_up.setdefault(self._lookups.find(target.host), []).append(job)
         else:
             self._enqueue_http(job, 0, self.settings)
@@ -2778,7 +2792,7 @@ class Runner:
 
     def _pause(self):
         """Returns how many seconds the selector may wait."""
-        if self._udp_waiting and self._has_places_for(self._udp_waiting[0]):
+        if self._has_places():
             return 0
         until = self._next_tend
         if self._schedule:
@@ -2833,7 +2847,7 @@ class Runner:
     def _is_direct(self, target):
         """Whether an HTTP target is reached without a proxy: then its name is ours to look up."""
         try:
-            return proxy_for(target.url, self.settings.http.environ) is None
+            return proxy_for(split_url(target.url), self.settings.http.environ) is None
         except ValueError:
             return False
 
@@ -2858,7 +2872,8 @@ class Runner:
         job.left = len(choices)
         for slot, addresses in enumerate(choices):
             if job.target.kind == UDP:
-                self._udp_waiting.append((job, slot, addresses, elapsed))
+                places = min(len(addresses), self.limits.udp)
+                self._udp_waiting.append((places, job, slot, addresses, elapsed))
             else:
                 port = port_of(split_url(job.target.url))
                 address = (addresses[0][0], port) + addresses[0][2:]
@@ -2878,11 +2893,10 @@ class Runner:
     # UDP.
 
     def _start_udp(self):
-        for _ in range(min(self.BATCH, len(self._udp_waiting))):
-            if not self._has_places_for(self._udp_waiting[0]):
+        for _ in range(self.BATCH):
+            if not self._has_places():
                 return
-            job, slot, addresses, setup = self._udp_waiting.popleft()
-            places = self._places_of(addresses)
+            places, job, slot, addresses, setup = self._udp_waiting.popleft()
             self._udp_open += places
             now = time.monotonic()
             check = UdpCheck(
@@ -2899,11 +2913,10 @@ class Runner:
             check.advance(now)
             self._after(check, now)
 
-    def _places_of(self, addresses):
-        return min(len(addresses), self.limits.udp)
-
-    def _has_places_for(self, waiting):
-        return self._udp_open + self._places_of(waiting[2]) <= self.limits.udp
+    def _has_places(self):
+        """Whether a UDP check waits and there are sockets to be had for all of its addresses."""
+        waiting = self._udp_waiting
+        return waiting and self._udp_open + waiting[0][0] <= self.limits.udp
 
     def _requests_of(self, target):
         """Returns what a target is asked; most targets of a run share it."""
@@ -2960,32 +2973,32 @@ class Runner:
             self._http_queue.put(task)
 
     def _start_http_thread(self):
-        try:
-            self._thread(target=self._work, daemon=True).start()
-        except RuntimeError:
-            # No more threads are to be had; those there are go on.
-            return False
-        self._http_threads += 1
-        return True
+        started = start_thread(self._work)
+        self._http_threads += started
+        return started
 
     def _work(self):
         """What a thread does: one HTTP or health check after another."""
         while True:
             task = self._http_queue.get()
-            target = task.job.target
-            task.deadline = time.monotonic() + self.settings.timeout
-            check = check_health if target.kind == HEALTH else check_http
-
-            def report(result, task=task):
-                self._post(self._http_reported, task, result)
-
-            try:
-                check(target, task.settings, task.deadline, report)
-            except Exception as error:
-                # A fault of ours must not cost the result, nor those of the others.
-                failure = Failure("internal_error", "{}: {}".format(type(error).__name__, error))
-                report(self._failed(target, failure, self.settings.timeout))
+            with self.settings.http.turn:
+                self._check(task)
             self._post(self._http_ended, task)
+
+    def _check(self, task):
+        target = task.job.target
+        check = check_health if target.kind == HEALTH else check_http
+
+        def report(result):
+            self._post(self._http_reported, task, result)
+
+        task.deadline = time.monotonic() + self.settings.timeout
+        try:
+            check(target, task.settings, task.deadline, report)
+        except Exception as error:
+            # A fault of ours must not cost the result, nor those of the others.
+            failure = Failure("internal_error", "{}: {}".format(type(error).__name__, error))
+            report(self._failed(target, failure, self.settings.timeout))
 
     def _http_reported(self, task, result):
         if not task.settled:
@@ -3055,7 +3068,7 @@ def result_to_json(result: Result) -> dict:
     stages = [[stage.name.capitalize(), show_outcome(stage.failure)] for stage in result.stages]
     if target.kind == UDP:
         body = {"remote_addr": result.address or target.given, "results": stages}
-        if literal_version(target.host) is None:
+        if not target.literal:
             body["url"] = target.given
         return {"Udp": {outcome: body}}
     if target.kind == HEALTH:
@@ -3160,7 +3173,7 @@ def report_table(results: list, columns: int = None, colour: bool = False) -> st
     for result in results:
         tracker = escape(result.target.given)
         if result.address and result.target.kind == UDP:
-            if literal_version(result.target.host) is None:
+            if not result.target.literal:
                 tracker += " ({})".format(result.address)
         unsupported = result.target.kind == UNSUPPORTED
         rows.append(
@@ -3787,15 +3800,14 @@ def make_runner(arguments, targets, info_hash, tick=None) -> Runner:
         http=None,
         trace=trace,
     )
-    hosts = {target.host for target in targets if target.host}
-    names = sum(not literal_version(host) for host in hosts)
+    names = len({target.host for target in targets if target.host and not target.literal})
     udp = sum(target.kind == UDP for target in targets)
     http = min(arguments.jobs, len(targets) - udp)
     available = open_files_available(2 * min(names, 256) + 3 * http + 2 * udp)
     limits = share_descriptors(available, names, http, udp)
     if http:
         # Loaded now, so that the first check does not seem slow.
-        importlib.import_module("http.client")
+        __import__("http.client")
     runner = Runner(settings, limits, keep_names=not arguments.monitor, tick=tick)
     http_options = http_options_of(arguments, trace, runner.resolve)
     http_options = http_options._replace(turn=threading.Lock())
@@ -3821,11 +3833,6 @@ def on_signals(function) -> None:
 
 def run_checks(arguments, targets, info_hash) -> int:
     """Checks the targets once and writes the report; returns the exit code."""
-    import gc
-
-    # What ten thousand checks are made of lives until the end: there is no use in looking
-    # through it for garbage again and again.
-    gc.set_threshold(100000)
     progress = None
     streaming = arguments.format == "ndjson" and not arguments.output
     shown = is_terminal(sys.stderr) and not (streaming and is_terminal(sys.stdout))
@@ -3895,6 +3902,12 @@ def run_monitor(arguments, targets, info_hash) -> int:
 def main(argv: list, prog: str = "tracker_checker.py") -> int:
     """Runs the command with the arguments after its name; returns the exit code."""
     arguments = parse_arguments(argv, prog)
+    if not arguments.monitor:
+        import gc
+
+        # What ten thousand checks are made of lives until the end: there is no use in looking
+        # through it for garbage again and again.
+        gc.set_threshold(100000)
     try:
         import_bencode()
     except Failure as failure:

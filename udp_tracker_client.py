@@ -119,6 +119,10 @@ def new_parser(prog: str, usage: str, description: str, examples: str):
     """Returns an argparse parser with one line for a usage error and no abbreviated options."""
     import argparse
 
+    # It asks gettext for a translation of its own words, which have none: looking for one takes
+    # longer than all the rest.
+    argparse._ = str
+
     class Parser(argparse.ArgumentParser):
         def error(self, message):
             write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
@@ -167,6 +171,7 @@ DIGITS = frozenset("0123456789")
 HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
 BASE32_DIGITS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 NAME_CHARACTERS = HEX_DIGITS | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-_")
+HOST_CHARACTERS = NAME_CHARACTERS | {"."}
 SCHEME_CHARACTERS = NAME_CHARACTERS - {"_"} | {"+", "."}
 
 
@@ -411,7 +416,7 @@ def check_host(host: str, bracketed: bool) -> str:
         address, percent, scope = host.partition("%")
         if scope.startswith("25") and len(scope) > 2:
             scope = scope[2:]
-        known = scope and (NAME_CHARACTERS | {".", "~"}).issuperset(scope)
+        known = scope and (HOST_CHARACTERS | {"~"}).issuperset(scope)
         if literal_version(address) != 6 or (percent and not known):
             raise ValueError("{!r} is not an IPv6 address".format(host))
         return address + percent + scope
@@ -421,10 +426,9 @@ def check_host(host: str, bracketed: bool) -> str:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:
             raise ValueError("{!r} is not a host name".format(host))
-    labels = (host[:-1] if host.endswith(".") else host).split(".")
-    if len(host) > 254 or not all(
-        0 < len(label) < 64 and NAME_CHARACTERS.issuperset(label) for label in labels
-    ):
+    lengths = [len(label) for label in (host[:-1] if host.endswith(".") else host).split(".")]
+    known = HOST_CHARACTERS.issuperset(host)
+    if not (known and len(host) < 255 and 0 < min(lengths) and max(lengths) < 64):
         raise ValueError("{!r} is not a host name or an address".format(host))
     return host
 
@@ -581,7 +585,10 @@ class Announce(
         " url_data",
     )
 ):
-    """An announce request (BEP 15); event is its number, ip_address and url_data are bytes."""
+    """An announce request (BEP 15); event is its number, ip_address and url_data are bytes.
+
+    Its fields stand in the order of the wire.
+    """
 
     action = ANNOUNCE
 
@@ -591,16 +598,7 @@ class Announce(
             connection_id,
             ANNOUNCE,
             transaction_id,
-            self.info_hash,
-            self.peer_id,
-            self.downloaded,
-            self.left,
-            self.uploaded,
-            self.event,
-            self.ip_address,
-            self.key,
-            self.peers_wanted,
-            self.port,
+            *self[:-1]
         )
         return fixed + encode_url_data(self.url_data)
 
@@ -1046,10 +1044,9 @@ class Conversation:
         sock.close()
 
     def _set_wake_at(self):
-        times = [exchange.wake_at for _, exchange in self.exchanges.values()]
-        if self.waiting:
-            times.append(self.next_start)
-        self.wake_at = min(times, default=self.deadline)
+        self.wake_at = self.next_start if self.waiting else self.deadline
+        for _, exchange in self.exchanges.values():
+            self.wake_at = min(self.wake_at, exchange.wake_at)
 
     def _trace_reply(self, address, datagram, delay):
         text = "{} -> {} bytes".format(show_address(address), len(datagram))

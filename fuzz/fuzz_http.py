@@ -179,7 +179,7 @@ def fake_network(replies):
             raise http.Failure("refused", "the connection was refused")
         sock = FakeSocket(reply)
         connections.append((target, sock))
-        return http.Stream(sock, deadline, "192.0.2.1:80")
+        return http.Stream(sock, deadline, "192.0.2.1:80", turn=None)
 
     originals = http.open_stream, http.start_tls
     http.open_stream = open_stream

@@ -259,10 +259,11 @@ def check_url(text):
 
 
 def check_proxy(text):
+    url = checker.split_url("http://tracker.example.org/announce")
     for name in ("http_proxy", "all_proxy", "no_proxy"):
         environ = {"http_proxy": "proxy.example", name: text}
         try:
-            proxy = checker.proxy_for("http://tracker.example.org/announce", environ)
+            proxy = checker.proxy_for(url, environ)
         except ValueError as error:
             assert str(error)
         else:

@@ -28,13 +28,13 @@ START = 1
 # Python runs a sitecustomize at its start: this one answers for the resolver of the system, and
 # lets only so many threads start.
 SITECUSTOMIZE = '''\
-import json, os, socket, threading
+import _thread, json, os, socket, threading
 
 NAMES = json.loads(os.environ["TEST_NAMES"])
 LOOKUPS = os.environ["TEST_LOOKUPS"]
 THREADS = int(os.environ["TEST_THREADS"])
 ask_system = socket.getaddrinfo
-start_thread = threading.Thread.start
+start_thread = _thread.start_new_thread
 started = []
 
 
@@ -57,15 +57,15 @@ def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
     return found
 
 
-def start(thread):
+def start(work, arguments):
     if len(started) == THREADS:
         raise RuntimeError("can't start new thread")
-    started.append(thread)
-    start_thread(thread)
+    started.append(work)
+    return start_thread(work, arguments)
 
 
 socket.getaddrinfo = getaddrinfo
-threading.Thread.start = start
+_thread.start_new_thread = start
 '''
 
 

@@ -350,7 +350,7 @@ def test_with_query(url, query, expected):
     ("https://h/", {"https_proxy": "socks5://p", "no_proxy": "*"}, None),
 ])
 def test_proxy_for(url, environ, expected):
-    assert client.proxy_for(url, environ) == expected
+    assert client.proxy_for(client.split_url(url), environ) == expected
 
 
 @pytest.mark.parametrize("url, environ, expected", [
@@ -363,7 +363,7 @@ def test_proxy_for(url, environ, expected):
 ])
 def test_proxies_that_are_not_supported(url, environ, expected):
     with pytest.raises(ValueError, match=expected) as caught:
-        client.proxy_for(url, environ)
+        client.proxy_for(client.split_url(url), environ)
     assert "secret" not in str(caught.value)
 
 
@@ -403,7 +403,7 @@ def test_proxies_that_are_not_supported(url, environ, expected):
 ])
 def test_no_proxy(url, no_proxy, exempt):
     environ = {"http_proxy": "http://p:1", "https_proxy": "http://p:1", "no_proxy": no_proxy}
-    assert (client.proxy_for(url, environ) is None) == exempt
+    assert (client.proxy_for(client.split_url(url), environ) is None) == exempt
 
 
 def test_an_http_request_through_a_proxy(http, tracker, proxy):
@@ -1666,7 +1666,7 @@ def test_a_request_to_who_does_not_read():
     ours, theirs = socket.socketpair()
     with closing(ours), closing(theirs):
         started = time.monotonic()
-        stream = client.Stream(ours, started + 0.5, "127.0.0.1:80")
+        stream = client.Stream(ours, started + 0.5, "127.0.0.1:80", turn=None)
         with pytest.raises(client.Failure) as caught:
             stream.sendall(bytes(10000000))
         assert caught.value.kind == "timeout"
