@@ -36,6 +36,7 @@ import time
 from collections import namedtuple
 
 VERSION = "0.1.0"
+USER_AGENT = "http_tracker_client.py/" + VERSION
 
 
 # --- carried region: output (home: udp_tracker_client.py) ---
@@ -237,17 +238,6 @@ def parse_seconds(text: str) -> float:
     )
 
 
-def parse_peer_id(text: str) -> bytes:
-    """Returns a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes, or ValueError."""
-    if is_hex(text, 40):
-        return bytes.fromhex(text)
-    if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
-        return text.encode("ascii")
-    raise ValueError(
-        "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
-    )
-
-
 def parse_info_hash(text: str) -> bytes:
     """Returns an info hash, or that of a magnet link, as the 20 bytes that trackers know.
 
@@ -325,6 +315,28 @@ def trace_for(arguments):
     return (lambda text: write_stderr(escape(text))) if arguments.verbose else None
 
 
+def show_version(options: list, prog: str) -> None:
+    """Ends the command with its version where --version is among the options."""
+    if "--version" in options:
+        write_stdout("{} {}\n".format(prog, VERSION))
+        raise SystemExit(0)
+
+
+# --- end of carried region: arguments ---
+
+
+# --- carried region: client options (home: udp_tracker_client.py) ---
+def parse_peer_id(text: str) -> bytes:
+    """Returns a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes, or ValueError."""
+    if is_hex(text, 40):
+        return bytes.fromhex(text)
+    if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
+        return text.encode("ascii")
+    raise ValueError(
+        "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
+    )
+
+
 def add_format_option(parser) -> None:
     parser.add_argument(
         "--format",
@@ -334,22 +346,28 @@ def add_format_option(parser) -> None:
     )
 
 
-def show_version(options: list, prog: str) -> None:
-    """Ends the command with its version where --version is among the options."""
-    if "--version" in options:
-        write_stdout("{} {}\n".format(prog, VERSION))
-        raise SystemExit(0)
+def parse_command(argv: list, prog: str, valued: dict, commands: dict, description: str) -> tuple:
+    """Parses the words after the name of a client; only the parser that is needed is built.
 
-
-def refuse_command(command, options, prog, usage, description, examples) -> None:
-    """Ends with the help that is asked for without a command, else with a usage error."""
+    commands has (function that adds its options to a parser, usage, help) for each command, and
+    under None what is said without one. Returns (command, argparse namespace, parser).
+    """
+    options, positionals = split_arguments(argv, valued)
+    show_version(options, prog)
+    command = positionals[0] if positionals else None
+    add_options, usage, examples = commands.get(command, commands[None])
     parser = new_parser(prog, usage, description, examples)
+    if add_options:
+        add_options(parser)
+        add_format_option(parser)
     add_common_options(parser, timeout=5)
     if command is None and {"-h", "--help"} & set(options):
         parser.print_help()
         raise SystemExit(0)
-    found = "no command" if command is None else "command {!r}".format(command)
-    parser.error("{}; announce or scrape is expected".format(found))
+    if not add_options:
+        found = "no command" if command is None else "command {!r}".format(command)
+        parser.error("{}; announce or scrape is expected".format(found))
+    return command, parser.parse(options, positionals[1:]), parser
 
 
 def warn_if_truncated(requested: int, returned: int) -> None:
@@ -364,7 +382,7 @@ def warn_if_truncated(requested: int, returned: int) -> None:
         )
 
 
-# --- end of carried region: arguments ---
+# --- end of carried region: client options ---
 
 
 # --- carried region: names (home: udp_tracker_client.py) ---
@@ -542,6 +560,16 @@ def encode_path(path: str, query: str) -> str:
     )
 
 
+def text_of(value) -> str:
+    """Returns a text that a tracker sent: UTF-8, else Latin-1."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
 # --- end of carried region: names ---
 
 
@@ -709,16 +737,6 @@ def read_reply(response: HttpResponse):
             repr(response.body[:80])[1:] if response.body else "an empty body",
         )
         raise Failure(kind, text)
-
-
-def text_of(value) -> str:
-    """Returns a text that a tracker sent: UTF-8, else Latin-1."""
-    if not isinstance(value, bytes):
-        return str(value)
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
 
 
 def check_announce(value, status: int, event: str) -> None:
@@ -1495,8 +1513,13 @@ def parse_peer_addr(text: str) -> str:
     return check_host(text, bracketed=":" in text)
 
 
+def add_tracker(parser) -> None:
+    parser.add_argument("tracker", metavar="URL", help="http[s]://host[:port][/path][?query]")
+
+
 def add_announce_options(parser) -> None:
     count = whole_number(0, 2 ** 63 - 1)
+    add_tracker(parser)
     add = parser.add_argument
     add("info_hash", metavar="INFO_HASH", type=checked(parse_info_hash), help=HASH_HELP)
     add(
@@ -1520,12 +1543,16 @@ def add_announce_options(parser) -> None:
     add("--peers-wanted", type=whole_number(-1, 2 ** 31 - 1), metavar="N", help="sent as numwant=")
     add("--key", type=os.fsencode, help="sent as it is given")
     add("--tracker-id", type=os.fsencode, metavar="ID", help="sent as it is given, as trackerid=")
+    add_http_options(parser, USER_AGENT)
 
 
 def add_scrape_options(parser) -> None:
     info_hash = checked(parse_info_hash)
-    add = parser.add_argument
-    add("info_hash", metavar="INFO_HASH", nargs="*", type=info_hash, help=HASH_HELP)
+    add_tracker(parser)
+    parser.add_argument(
+        "info_hash", metavar="INFO_HASH", nargs="*", type=info_hash, help=HASH_HELP
+    )
+    add_http_options(parser, USER_AGENT)
 
 
 COMMANDS = {
@@ -1539,25 +1566,13 @@ COMMANDS = {
         "%(prog)s scrape URL [INFO_HASH ...] [options]",
         SCRAPE_HELP,
     ),
+    None: (None, "%(prog)s announce|scrape URL [INFO_HASH] [options]", HELP),
 }
 
 
 def parse_arguments(argv: list, prog: str) -> tuple:
     """Returns (command, argparse namespace, URL of the request)."""
-    options, positionals = split_arguments(argv, VALUED_OPTIONS)
-    show_version(options, prog)
-    command = positionals[0] if positionals else None
-    if command not in COMMANDS:
-        usage = "%(prog)s announce|scrape URL [INFO_HASH] [options]"
-        refuse_command(command, options, prog, usage, DESCRIPTION, HELP)
-    add_options, usage, examples = COMMANDS[command]
-    parser = new_parser(prog, usage, DESCRIPTION, examples)
-    parser.add_argument("tracker", metavar="URL", help="http[s]://host[:port][/path][?query]")
-    add_options(parser)
-    add_http_options(parser, "http_tracker_client.py/" + VERSION)
-    add_format_option(parser)
-    add_common_options(parser, timeout=5)
-    arguments = parser.parse(options, positionals[1:])
+    command, arguments, parser = parse_command(argv, prog, VALUED_OPTIONS, COMMANDS, DESCRIPTION)
     try:
         url = (announce_url if command == "announce" else scrape_url)(arguments.tracker)
         check_version(split_url(url).host, arguments.ip_version)

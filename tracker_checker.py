@@ -239,17 +239,6 @@ def parse_seconds(text: str) -> float:
     )
 
 
-def parse_peer_id(text: str) -> bytes:
-    """Returns a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes, or ValueError."""
-    if is_hex(text, 40):
-        return bytes.fromhex(text)
-    if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
-        return text.encode("ascii")
-    raise ValueError(
-        "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
-    )
-
-
 def parse_info_hash(text: str) -> bytes:
     """Returns an info hash, or that of a magnet link, as the 20 bytes that trackers know.
 
@@ -327,43 +316,11 @@ def trace_for(arguments):
     return (lambda text: write_stderr(escape(text))) if arguments.verbose else None
 
 
-def add_format_option(parser) -> None:
-    parser.add_argument(
-        "--format",
-        choices=["pretty", "json", "compact"],
-        default="pretty",
-        help="pretty (default; json is another name for it) or compact, on one line",
-    )
-
-
 def show_version(options: list, prog: str) -> None:
     """Ends the command with its version where --version is among the options."""
     if "--version" in options:
         write_stdout("{} {}\n".format(prog, VERSION))
         raise SystemExit(0)
-
-
-def refuse_command(command, options, prog, usage, description, examples) -> None:
-    """Ends with the help that is asked for without a command, else with a usage error."""
-    parser = new_parser(prog, usage, description, examples)
-    add_common_options(parser, timeout=5)
-    if command is None and {"-h", "--help"} & set(options):
-        parser.print_help()
-        raise SystemExit(0)
-    found = "no command" if command is None else "command {!r}".format(command)
-    parser.error("{}; announce or scrape is expected".format(found))
-
-
-def warn_if_truncated(requested: int, returned: int) -> None:
-    """Writes a warning record when a scrape reply has fewer torrents than were asked for."""
-    if returned < requested:
-        write_record(
-            "warning",
-            kind="scrape_response_truncated",
-            requested=requested,
-            returned=returned,
-            message="the tracker answered for {} of {} torrents".format(returned, requested),
-        )
 
 
 # --- end of carried region: arguments ---
@@ -544,6 +501,16 @@ def encode_path(path: str, query: str) -> str:
     )
 
 
+def text_of(value) -> str:
+    """Returns a text that a tracker sent: UTF-8, else Latin-1."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
 # --- end of carried region: names ---
 
 
@@ -680,11 +647,7 @@ def parse_reply(request, action: int, reply: bytes, ipv6: bool):
 def parse_error(reply: bytes) -> ErrorReply:
     """Parses the error reply of BEP 15; some trackers end the text with a NUL."""
     _, transaction_id = struct.unpack_from(">ii", reply)
-    text = reply[8:].rstrip(b"\0")
-    try:
-        return ErrorReply(transaction_id, text.decode("utf-8"))
-    except UnicodeDecodeError:
-        return ErrorReply(transaction_id, text.decode("latin-1"))
+    return ErrorReply(transaction_id, text_of(reply[8:].rstrip(b"\0")))
 
 
 def new_transaction_id() -> int:
@@ -858,19 +821,14 @@ class Exchange:
 
     def _time_out(self, now):
         """Ends what is open, each request with the number of times that it was sent in vain."""
-        sends = {pending.index: pending.sends for pending in self.pending.values()}
-        for index, reply in enumerate(self.replies):
-            if reply is None:
-                if index in sends:
-                    action, times = self.requests[index].action, sends[index]
-                    text = "no reply to {} (sent {} times)".format(ACTIONS[action], times)
-                elif None in sends:
-                    text = "no reply to connect (sent {} times)".format(sends[None])
-                else:
-                    text = "connected, but its turn did not come"
-                self._settle(index, Failure("timeout", text), now)
-        self.pending.clear()
-        self.waiting = []
+        for pending in list(self.pending.values()):
+            action, sends = ACTIONS[pending.request.action], pending.sends
+            failure = Failure("timeout", "no reply to {} (sent {} times)".format(action, sends))
+            if pending.index is None:
+                self.fail(failure, now)
+            else:
+                self._settle(pending.index, failure, now)
+        self.fail(Failure("timeout", "connected, but its turn did not come"), now)
 
 
 class Conversation:
@@ -1225,16 +1183,6 @@ def read_reply(response: HttpResponse):
             repr(response.body[:80])[1:] if response.body else "an empty body",
         )
         raise Failure(kind, text)
-
-
-def text_of(value) -> str:
-    """Returns a text that a tracker sent: UTF-8, else Latin-1."""
-    if not isinstance(value, bytes):
-        return str(value)
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
 
 
 def check_announce(value, status: int, event: str) -> None:

@@ -237,17 +237,6 @@ def parse_seconds(text: str) -> float:
     )
 
 
-def parse_peer_id(text: str) -> bytes:
-    """Returns a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes, or ValueError."""
-    if is_hex(text, 40):
-        return bytes.fromhex(text)
-    if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
-        return text.encode("ascii")
-    raise ValueError(
-        "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
-    )
-
-
 def parse_info_hash(text: str) -> bytes:
     """Returns an info hash, or that of a magnet link, as the 20 bytes that trackers know.
 
@@ -325,6 +314,28 @@ def trace_for(arguments):
     return (lambda text: write_stderr(escape(text))) if arguments.verbose else None
 
 
+def show_version(options: list, prog: str) -> None:
+    """Ends the command with its version where --version is among the options."""
+    if "--version" in options:
+        write_stdout("{} {}\n".format(prog, VERSION))
+        raise SystemExit(0)
+
+
+# --- end of carried region: arguments ---
+
+
+# --- carried region: client options (home: udp_tracker_client.py) ---
+def parse_peer_id(text: str) -> bytes:
+    """Returns a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes, or ValueError."""
+    if is_hex(text, 40):
+        return bytes.fromhex(text)
+    if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
+        return text.encode("ascii")
+    raise ValueError(
+        "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
+    )
+
+
 def add_format_option(parser) -> None:
     parser.add_argument(
         "--format",
@@ -334,22 +345,28 @@ def add_format_option(parser) -> None:
     )
 
 
-def show_version(options: list, prog: str) -> None:
-    """Ends the command with its version where --version is among the options."""
-    if "--version" in options:
-        write_stdout("{} {}\n".format(prog, VERSION))
-        raise SystemExit(0)
+def parse_command(argv: list, prog: str, valued: dict, commands: dict, description: str) -> tuple:
+    """Parses the words after the name of a client; only the parser that is needed is built.
 
-
-def refuse_command(command, options, prog, usage, description, examples) -> None:
-    """Ends with the help that is asked for without a command, else with a usage error."""
+    commands has (function that adds its options to a parser, usage, help) for each command, and
+    under None what is said without one. Returns (command, argparse namespace, parser).
+    """
+    options, positionals = split_arguments(argv, valued)
+    show_version(options, prog)
+    command = positionals[0] if positionals else None
+    add_options, usage, examples = commands.get(command, commands[None])
     parser = new_parser(prog, usage, description, examples)
+    if add_options:
+        add_options(parser)
+        add_format_option(parser)
     add_common_options(parser, timeout=5)
     if command is None and {"-h", "--help"} & set(options):
         parser.print_help()
         raise SystemExit(0)
-    found = "no command" if command is None else "command {!r}".format(command)
-    parser.error("{}; announce or scrape is expected".format(found))
+    if not add_options:
+        found = "no command" if command is None else "command {!r}".format(command)
+        parser.error("{}; announce or scrape is expected".format(found))
+    return command, parser.parse(options, positionals[1:]), parser
 
 
 def warn_if_truncated(requested: int, returned: int) -> None:
@@ -364,7 +381,7 @@ def warn_if_truncated(requested: int, returned: int) -> None:
         )
 
 
-# --- end of carried region: arguments ---
+# --- end of carried region: client options ---
 
 
 # --- carried region: names (home: udp_tracker_client.py) ---
@@ -542,6 +559,16 @@ def encode_path(path: str, query: str) -> str:
     )
 
 
+def text_of(value) -> str:
+    """Returns a text that a tracker sent: UTF-8, else Latin-1."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
 # --- end of carried region: names ---
 
 
@@ -678,11 +705,7 @@ def parse_reply(request, action: int, reply: bytes, ipv6: bool):
 def parse_error(reply: bytes) -> ErrorReply:
     """Parses the error reply of BEP 15; some trackers end the text with a NUL."""
     _, transaction_id = struct.unpack_from(">ii", reply)
-    text = reply[8:].rstrip(b"\0")
-    try:
-        return ErrorReply(transaction_id, text.decode("utf-8"))
-    except UnicodeDecodeError:
-        return ErrorReply(transaction_id, text.decode("latin-1"))
+    return ErrorReply(transaction_id, text_of(reply[8:].rstrip(b"\0")))
 
 
 def new_transaction_id() -> int:
@@ -856,19 +879,14 @@ class Exchange:
 
     def _time_out(self, now):
         """Ends what is open, each request with the number of times that it was sent in vain."""
-        sends = {pending.index: pending.sends for pending in self.pending.values()}
-        for index, reply in enumerate(self.replies):
-            if reply is None:
-                if index in sends:
-                    action, times = self.requests[index].action, sends[index]
-                    text = "no reply to {} (sent {} times)".format(ACTIONS[action], times)
-                elif None in sends:
-                    text = "no reply to connect (sent {} times)".format(sends[None])
-                else:
-                    text = "connected, but its turn did not come"
-                self._settle(index, Failure("timeout", text), now)
-        self.pending.clear()
-        self.waiting = []
+        for pending in list(self.pending.values()):
+            action, sends = ACTIONS[pending.request.action], pending.sends
+            failure = Failure("timeout", "no reply to {} (sent {} times)".format(action, sends))
+            if pending.index is None:
+                self.fail(failure, now)
+            else:
+                self._settle(pending.index, failure, now)
+        self.fail(Failure("timeout", "connected, but its turn did not come"), now)
 
 
 class Conversation:
@@ -1203,8 +1221,15 @@ def parse_ipv4(text: str) -> bytes:
         raise ValueError("{!r} is not an IPv4 address".format(text))
 
 
+def add_tracker(parser) -> None:
+    parser.add_argument(
+        "tracker", metavar="TRACKER", help="udp://host:port[/path][?query] or host:port"
+    )
+
+
 def add_announce_options(parser) -> None:
     count, signed = whole_number(0, 2 ** 63 - 1), whole_number(-(2 ** 31), 2 ** 31 - 1)
+    add_tracker(parser)
     add = parser.add_argument
     add("info_hash", metavar="INFO_HASH", type=checked(parse_info_hash), help=HASH_HELP)
     add("--event", choices=list(EVENTS), default="started", help="default started")
@@ -1231,9 +1256,9 @@ def add_announce_options(parser) -> None:
 
 
 def add_scrape_options(parser) -> None:
+    add_tracker(parser)
     info_hash = checked(parse_info_hash)
-    add = parser.add_argument
-    add("info_hash", metavar="INFO_HASH", nargs="+", type=info_hash, help=HASH_HELP)
+    parser.add_argument("info_hash", metavar="INFO_HASH", nargs="+", type=info_hash, help=HASH_HELP)
 
 
 COMMANDS = {
@@ -1247,26 +1272,13 @@ COMMANDS = {
         "%(prog)s scrape TRACKER INFO_HASH [INFO_HASH ...] [options]",
         SCRAPE_HELP,
     ),
+    None: (None, "%(prog)s announce|scrape TRACKER INFO_HASH [options]", HELP),
 }
 
 
 def parse_arguments(argv: list, prog: str) -> tuple:
-    """Returns (command, argparse namespace); only the parser that is needed is built."""
-    options, positionals = split_arguments(argv, VALUED_OPTIONS)
-    show_version(options, prog)
-    command = positionals[0] if positionals else None
-    if command not in COMMANDS:
-        usage = "%(prog)s announce|scrape TRACKER INFO_HASH [options]"
-        refuse_command(command, options, prog, usage, DESCRIPTION, HELP)
-    add_options, usage, examples = COMMANDS[command]
-    parser = new_parser(prog, usage, DESCRIPTION, examples)
-    parser.add_argument(
-        "tracker", metavar="TRACKER", help="udp://host:port[/path][?query] or host:port"
-    )
-    add_options(parser)
-    add_format_option(parser)
-    add_common_options(parser, timeout=5)
-    arguments = parser.parse(options, positionals[1:])
+    """Returns (command, argparse namespace)."""
+    command, arguments, parser = parse_command(argv, prog, VALUED_OPTIONS, COMMANDS, DESCRIPTION)
     try:
         arguments.url = parse_tracker(arguments.tracker)
         check_version(arguments.url.host, arguments.ip_version)
@@ -1283,21 +1295,10 @@ def build_requests(command: str, arguments) -> list:
             Scrape(hashes[start : start + HASHES_PER_SCRAPE])
             for start in range(0, len(hashes), HASHES_PER_SCRAPE)
         ]
-    return [
-        Announce(
-            info_hash=arguments.info_hash,
-            peer_id=arguments.peer_id,
-            downloaded=arguments.downloaded,
-            left=arguments.left,
-            uploaded=arguments.uploaded,
-            event=EVENTS[arguments.event],
-            ip_address=arguments.ip_address,
-            key=arguments.key,
-            peers_wanted=arguments.peers_wanted,
-            port=arguments.port,
-            url_data=url_data_of(arguments.url.path, arguments.url.query),
-        )
-    ]
+    arguments.event = EVENTS[arguments.event]
+    arguments.url_data = url_data_of(arguments.url.path, arguments.url.query)
+    # The options are named as the fields are.
+    return [Announce(*[getattr(arguments, name) for name in Announce._fields])]
 
 
 def main(argv: list, prog: str = "udp_tracker_client.py") -> int:
