@@ -361,11 +361,11 @@ def write_stdout(text: str) -> None:
         raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
 
 
-def write_stderr(text: str) -> None:
+def write_stderr(text: str, end: str = "\n") -> None:
     """Writes a line to stderr; there is no place left to complain when that fails."""
     try:
         if sys.stderr is not None:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(text + end)
             sys.stderr.flush()
     except OSError:
         pass

@@ -83,11 +83,11 @@ def write_stdout(text: str) -> None:
         raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
 
 
-def write_stderr(text: str) -> None:
+def write_stderr(text: str, end: str = "\n") -> None:
     """Writes a line to stderr; there is no place left to complain when that fails."""
     try:
         if sys.stderr is not None:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(text + end)
             sys.stderr.flush()
     except OSError:
         pass
@@ -148,7 +148,7 @@ def new_parser(prog: str, usage: str, description: str, examples: str):
         prog=prog,
         usage=usage,
         description=description,
-        epilog=examples.format(prog=prog),
+        epilog=examples,
         formatter_class=narrow_formatter,
         allow_abbrev=False,
     )
@@ -226,16 +226,21 @@ def whole_number(low: int, high: int):
     return checked(parse)
 
 
-def parse_seconds(text: str) -> float:
-    """Returns a number of seconds above 0, at most a day; ValueError for anything else."""
-    import re
+def seconds(low: float, high: float):
+    """Returns an argparse type for seconds from low, or above it where it is 0, to high."""
 
-    if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
-        if 0 < float(text) <= 86400:
-            return float(text)
-    raise ValueError(
-        "{!r} is not a number of seconds above 0, at most 86400".format(text)
-    )
+    def parse(text):
+        import re
+
+        if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
+            if 0 < float(text) <= high and float(text) >= low:
+                return float(text)
+        bounds = "from {} to".format(low) if low else "above 0, at most"
+        raise ValueError(
+            "{!r} is not a number of seconds {} {:.0f}".format(text, bounds, high)
+        )
+
+    return checked(parse)
 
 
 def parse_info_hash(text: str) -> bytes:
@@ -293,7 +298,7 @@ def add_common_options(parser, timeout: int) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
     parser.add_argument(
         "--timeout",
-        type=checked(parse_seconds),
+        type=seconds(0, 86400),
         default=timeout,
         metavar="SECONDS",
         help="total time allowed, name lookup and resends included (default {})".format(timeout),
@@ -480,11 +485,13 @@ def look_up(host: str, port: int, version: int) -> list:
 
     version is 4 or 6, None for both. Each is a socket address: (IPv4 address, port) or (IPv6
     address, port, flow, scope). This blocks, for a name as long as the system's resolver takes.
-    Raises Failure (resolve_failed).
+    Raises Failure (resolve_failed, unreachable).
     """
     import socket
 
     literal = literal_version(host)
+    if literal and version not in (None, literal):
+        raise Failure("unreachable", "{} is not an IPv{} address".format(host, version))
     if literal == 4:
         return [(host, port)]
     family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(version, socket.AF_UNSPEC)
@@ -504,6 +511,18 @@ def look_up(host: str, port: int, version: int) -> list:
     return addresses
 
 
+def start_thread(work, *arguments) -> bool:
+    """Starts work(*arguments) on a thread; False where no more threads are to be had."""
+    # threading takes a while to import, and waits for each of its threads to begin.
+    import _thread
+
+    try:
+        _thread.start_new_thread(work, arguments)
+    except RuntimeError:
+        return False
+    return True
+
+
 def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
     """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
 
@@ -511,19 +530,22 @@ def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
     """
     if literal_version(host):
         return look_up(host, port, version)
-    import threading
+    import _thread
 
     outcome = []
+    done = _thread.allocate_lock()
+    done.acquire()
 
     def work():
         try:
             outcome.append(look_up(host, port, version))
         except Failure as failure:
             outcome.append(failure)
+        done.release()
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(max(0, deadline - time.monotonic()))
+    if not start_thread(work):
+        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
+    done.acquire(timeout=max(0, deadline - time.monotonic()))
     if not outcome:
         raise Failure("timeout", "{}: the name lookup took too long".format(host))
     if isinstance(outcome[0], Failure):
@@ -728,15 +750,20 @@ def read_reply(response: HttpResponse):
     try:
         return bencode.decode(response.body.rstrip(b" \t\r\n"))
     except bencode.BencodeError as error:
-        kind = "http_status" if response.status >= 400 else "invalid_response"
-        text = "HTTP {} {}, {}, is not bencode ({}): {}".format(
-            response.status,
-            excerpt(response.reason),
-            excerpt(response.content_type or "no content type"),
-            error,
-            repr(response.body[:80])[1:] if response.body else "an empty body",
-        )
-        raise Failure(kind, text)
+        problem = "not bencode ({})".format(error)
+        raise broken_reply(*response[:3], problem=problem, body=response.body)
+
+
+def broken_reply(status, reason, content_type, problem, body) -> Failure:
+    """Returns the Failure that shows a reply that nothing can be read from."""
+    text = "HTTP {} {}, {}, {}: {}".format(
+        status,
+        excerpt(reason),
+        excerpt(content_type or "no content type"),
+        problem,
+        repr(bytes(body[:80]))[1:] if body else "an empty body",
+    )
+    return Failure("http_status" if status >= 400 else "invalid_response", text)
 
 
 def check_announce(value, status: int, event: str) -> None:
@@ -852,28 +879,26 @@ def is_in_network(address: str, network: str) -> bool:
 
 # Fetching: blocks, but no longer than until its deadline, a time of time.monotonic().
 class Tls:
-    """The one TLS context of a run, made when first asked for: loading certificates is slow."""
+    """The one TLS context of a run, made when first asked for: loading certificates is slow.
+
+    Threads have to ask in turn, see HttpOptions.
+    """
 
     def __init__(self, cacert=None, insecure=False):
-        # threading takes a while to import, and a run over plain HTTP needs none of it.
-        import _thread
-
         self.cacert = cacert
         self.insecure = insecure
         self._context = None
-        self._lock = _thread.allocate_lock()
 
     def context(self):
         """Returns the context; raises OSError when the certificates cannot be loaded."""
         import ssl
 
-        with self._lock:
-            if self._context is None:
-                context = ssl.create_default_context(cafile=self.cacert)
-                if self.insecure:
-                    context.check_hostname = False
-                    context.verify_mode = ssl.CERT_NONE
-                self._context = context
+        if self._context is None:
+            context = ssl.create_default_context(cafile=self.cacert)
+            if self.insecure:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            self._context = context
         return self._context
 
 
@@ -900,24 +925,33 @@ class Pause:
 
 
 class Stream:
-    """What http.client needs of a socket, kept to a deadline; all it raises is Failure."""
+    """What http.client reads from, kept to a deadline; all it raises is Failure."""
 
     def __init__(self, sock, deadline, address, turn):
         self.sock = sock
         self.deadline = deadline
         self.address = address
         self.turn = turn
+        self.reader = ReplyReader(SocketReader(self))
 
-    def sendall(self, data):
-        unsent = memoryview(data)
+    def request(self, method, target, headers):
+        """Sends a request, and returns http.client's response with its body unread."""
+        from http.client import HTTPResponse
+
+        lines = ["{} {} HTTP/1.1".format(method, target)]
+        lines.extend("{}: {}".format(*header) for header in headers.items())
+        unsent = memoryview("\r\n".join(lines + ["", ""]).encode("latin-1"))
         while unsent:
             unsent = unsent[self.within_deadline(self.sock.send, unsent) :]
+        while True:
+            response = HTTPResponse(self, method=method)
+            response.begin()
+            # Before the answer there may be others, as 103 Early Hints (RFC 9110, 15.2).
+            if response.status >= 200:
+                return response
 
     def makefile(self, mode):
-        return ReplyReader(SocketReader(self))
-
-    def close(self):
-        """http.client closes its socket while it still reads; get() closes the real one."""
+        return self.reader
 
     def within_deadline(self, operation, argument):
         """Returns what an operation of the socket returns, given no more than the time left."""
@@ -951,6 +985,9 @@ class ReplyReader(io.BufferedReader):
     """A reader that limits the bytes of all its lines: status, headers, chunk sizes, trailers."""
 
     line_bytes_left = HEADERS_LIMIT
+
+    def close(self):
+        """A response of http.client closes it at its end, but another may follow."""
 
     def readline(self, size=-1):
         most = self.line_bytes_left + 1
@@ -992,6 +1029,10 @@ def connect_to_any(addresses: list, deadline: float, trace=None, turn=None) -> t
                     try:
                         sock = start_connecting(address)
                     except OSError as error:
+                        if pending and error.errno == errno.EMFILE:
+                            # Its turn comes when one of those before it has failed.
+                            waiting.insert(0, address)
+                            continue
                         failures.append((address, network_failure(error)))
                         continue
                     selector.register(sock, selectors.EVENT_WRITE, address)
@@ -1031,7 +1072,7 @@ def start_connecting(address):
 
 
 def fetch(url: str, options: HttpOptions, deadline: float, limit: int) -> HttpResponse:
-    """Gets a URL, through redirects, with at most limit bytes of body.
+    """Gets a URL, through redirects, with at most limit bytes of body; with None, without it.
 
     Credentials, cookies and a Host header given as options go to the URL's own scheme, host and
     port only. Raises Failure (resolve_failed, timeout, refused, unreachable, tls,
@@ -1124,7 +1165,7 @@ def get(target, headers, options, deadline, limit):
                 open_tunnel(stream, target, proxy.credentials)
             start_tls(stream, target.host, options.tls)
         via = proxy if target.scheme == "http" else None
-        return exchange(stream, target, via, headers, options.trace, limit)
+        return read_response(stream, target, via, headers, options.trace, limit)
     except http.client.RemoteDisconnected:
         raise Failure("invalid_response", "the connection was closed without a reply")
     except http.client.HTTPException as error:
@@ -1136,7 +1177,7 @@ def get(target, headers, options, deadline, limit):
         stream.sock.close()
 
 
-def exchange(stream, target, proxy, headers, trace, limit):
+def read_response(stream, target, proxy, headers, trace, limit):
     """Sends a request over an open stream and returns its HttpResponse."""
     if trace:
         trace("{} <- GET {}".format(stream.address, without_credentials(target)))
@@ -1152,7 +1193,7 @@ def exchange(stream, target, proxy, headers, trace, limit):
         response.reason,
         response.getheader("Content-Type"),
         response.getheader("Location"),
-        b"" if followed else read_body(response, limit),
+        b"" if followed or limit is None else read_body(response, limit),
         stream.address,
     )
 
@@ -1178,15 +1219,11 @@ def open_stream(target, proxy, options, deadline):
 
 def open_tunnel(stream, target, credentials):
     """Asks a proxy for a connection to the target (CONNECT); raises Failure when it refuses."""
-    import http.client
-
     authority = show_address((target.host.partition("%")[0], port_of(target)))
-    lines = ["CONNECT {} HTTP/1.1".format(authority), "Host: {}".format(authority)]
+    headers = {"Host": authority}
     if credentials is not None:
-        lines.append("Proxy-Authorization: " + basic_authorization(credentials))
-    stream.sendall("\r\n".join(lines + ["", ""]).encode("ascii"))
-    response = http.client.HTTPResponse(stream, method="CONNECT")
-    response.begin()
+        headers["Proxy-Authorization"] = basic_authorization(credentials)
+    response = stream.request("CONNECT", authority, headers)
     if response.status != 200:
         text = "the proxy refuses the connection: HTTP {} {}"
         raise Failure("http_status", text.format(response.status, excerpt(response.reason)))
@@ -1215,18 +1252,13 @@ def send(stream, target, proxy, headers):
 
     A proxy that is not None is at the other end of the stream.
     """
-    import http.client
-
     url = without_credentials(target)
     authority, slash, path = url.partition("://")[2].partition("/")
     headers = dict({"Host": authority, "Accept-Encoding": "identity"}, **headers)
     headers["Connection"] = "close"
     if proxy and proxy.credentials is not None:
         headers["Proxy-Authorization"] = basic_authorization(proxy.credentials)
-    connection = http.client.HTTPConnection(target.host, port_of(target))
-    connection.sock = stream
-    connection.request("GET", url if proxy else slash + path, headers=headers)
-    return connection.getresponse()
+    return stream.request("GET", url if proxy else slash + path, headers)
 
 
 def without_credentials(url: Url) -> str:
@@ -1239,21 +1271,32 @@ def without_credentials(url: Url) -> str:
 
 def read_body(response, limit):
     """Returns the body, decompressed where it came so unasked; Failure beyond the limit."""
-    if (response.length or 0) > limit:
-        raise Failure("too_large", "a body of {} bytes is announced".format(response.length))
+    length = response.length
+    if length == 0:
+        return b""
+    if (length or 0) > limit:
+        raise Failure("too_large", "a body of {} bytes is announced".format(length))
     if response.chunked:
         parts = read_chunks(response.fp, limit)
     else:
         parts = iter(lambda: response.read(65536), b"")
     parts = limited(parts, limit)
     encoding = (response.getheader("Content-Encoding") or "").strip().lower()
-    if encoding in ("gzip", "x-gzip", "deflate") and response.length != 0:
+    if encoding in ("gzip", "x-gzip", "deflate"):
         parts = limited(decompress(parts, limit + 1), limit)
-    body = b"".join(parts)
-    if response.length:
-        text = "the body is {} bytes shorter than announced".format(response.length)
-        raise Failure("invalid_response", text)
-    return body
+    body = bytearray()
+    try:
+        for part in parts:
+            body += part
+        if response.length:
+            text = "the body is {} bytes shorter than announced".format(response.length)
+            raise Failure("invalid_response", text)
+    except Failure as failure:
+        if failure.kind == "invalid_response":
+            content_type = response.getheader("Content-Type")
+            failure = broken_reply(response.status, response.reason, content_type, failure, body)
+        raise failure
+    return bytes(body)
 
 
 def limited(parts, limit):
@@ -1475,16 +1518,16 @@ commands:
   scrape URL [INFO_HASH ...]          count seeders and leechers
 
 examples:
-  {{prog}} announce https://tracker.example.org/announce {hash}
-  {{prog}} scrape https://tracker.example.org/announce {hash}
-  {{prog}} announce --help
+  %(prog)s announce https://tracker.example.org/announce {hash}
+  %(prog)s scrape https://tracker.example.org/announce {hash}
+  %(prog)s announce --help
 
 {exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
 ANNOUNCE_HELP = """\
 examples:
-  {{prog}} announce https://tracker.example.org/announce {hash}
-  {{prog}} announce http://tracker.example.org {hash} --left 1 --peers-wanted 50
-  {{prog}} announce http://tracker.example.org {hash} --event stopped | jq .
+  %(prog)s announce https://tracker.example.org/announce {hash}
+  %(prog)s announce http://tracker.example.org {hash} --left 1 --peers-wanted 50
+  %(prog)s announce http://tracker.example.org {hash} --event stopped | jq .
 
 An announce enters the caller into the swarm; --event stopped takes it out again. Without a path
 /announce is asked. Proxies are taken from http_proxy, https_proxy and no_proxy.
@@ -1492,8 +1535,8 @@ An announce enters the caller into the swarm; --event stopped takes it out again
 {exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
 SCRAPE_HELP = """\
 examples:
-  {{prog}} scrape https://tracker.example.org/announce {hash}
-  {{prog}} scrape http://tracker.example.org {hash} | jq '.[].complete'
+  %(prog)s scrape https://tracker.example.org/announce {hash}
+  %(prog)s scrape http://tracker.example.org {hash} | jq '.[].complete'
 
 The last part of the path is turned from announce to scrape (BEP 48). Without an INFO_HASH the
 tracker is asked for all its torrents, which not every tracker answers.

@@ -84,11 +84,11 @@ def write_stdout(text: str) -> None:
         raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
 
 
-def write_stderr(text: str) -> None:
+def write_stderr(text: str, end: str = "\n") -> None:
     """Writes a line to stderr; there is no place left to complain when that fails."""
     try:
         if sys.stderr is not None:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(text + end)
             sys.stderr.flush()
     except OSError:
         pass
@@ -149,7 +149,7 @@ def new_parser(prog: str, usage: str, description: str, examples: str):
         prog=prog,
         usage=usage,
         description=description,
-        epilog=examples.format(prog=prog),
+        epilog=examples,
         formatter_class=narrow_formatter,
         allow_abbrev=False,
     )
@@ -227,16 +227,21 @@ def whole_number(low: int, high: int):
     return checked(parse)
 
 
-def parse_seconds(text: str) -> float:
-    """Returns a number of seconds above 0, at most a day; ValueError for anything else."""
-    import re
+def seconds(low: float, high: float):
+    """Returns an argparse type for seconds from low, or above it where it is 0, to high."""
 
-    if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
-        if 0 < float(text) <= 86400:
-            return float(text)
-    raise ValueError(
-        "{!r} is not a number of seconds above 0, at most 86400".format(text)
-    )
+    def parse(text):
+        import re
+
+        if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
+            if 0 < float(text) <= high and float(text) >= low:
+                return float(text)
+        bounds = "from {} to".format(low) if low else "above 0, at most"
+        raise ValueError(
+            "{!r} is not a number of seconds {} {:.0f}".format(text, bounds, high)
+        )
+
+    return checked(parse)
 
 
 def parse_info_hash(text: str) -> bytes:
@@ -294,7 +299,7 @@ def add_common_options(parser, timeout: int) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
     parser.add_argument(
         "--timeout",
-        type=checked(parse_seconds),
+        type=seconds(0, 86400),
         default=timeout,
         metavar="SECONDS",
         help="total time allowed, name lookup and resends included (default {})".format(timeout),
@@ -421,11 +426,13 @@ def look_up(host: str, port: int, version: int) -> list:
 
     version is 4 or 6, None for both. Each is a socket address: (IPv4 address, port) or (IPv6
     address, port, flow, scope). This blocks, for a name as long as the system's resolver takes.
-    Raises Failure (resolve_failed).
+    Raises Failure (resolve_failed, unreachable).
     """
     import socket
 
     literal = literal_version(host)
+    if literal and version not in (None, literal):
+        raise Failure("unreachable", "{} is not an IPv{} address".format(host, version))
     if literal == 4:
         return [(host, port)]
     family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(version, socket.AF_UNSPEC)
@@ -445,6 +452,18 @@ def look_up(host: str, port: int, version: int) -> list:
     return addresses
 
 
+def start_thread(work, *arguments) -> bool:
+    """Starts work(*arguments) on a thread; False where no more threads are to be had."""
+    # threading takes a while to import, and waits for each of its threads to begin.
+    import _thread
+
+    try:
+        _thread.start_new_thread(work, arguments)
+    except RuntimeError:
+        return False
+    return True
+
+
 def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
     """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
 
@@ -452,19 +471,22 @@ def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
     """
     if literal_version(host):
         return look_up(host, port, version)
-    import threading
+    import _thread
 
     outcome = []
+    done = _thread.allocate_lock()
+    done.acquire()
 
     def work():
         try:
             outcome.append(look_up(host, port, version))
         except Failure as failure:
             outcome.append(failure)
+        done.release()
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(max(0, deadline - time.monotonic()))
+    if not start_thread(work):
+        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
+    done.acquire(timeout=max(0, deadline - time.monotonic()))
     if not outcome:
         raise Failure("timeout", "{}: the name lookup took too long".format(host))
     if isinstance(outcome[0], Failure):
@@ -826,7 +848,7 @@ class Exchange:
             failure = Failure("timeout", "no reply to {} (sent {} times)".format(action, sends))
             if pending.index is None:
                 self.fail(failure, now)
-            else:
+            elif sends:
                 self._settle(pending.index, failure, now)
         self.fail(Failure("timeout", "connected, but its turn did not come"), now)
 
@@ -993,6 +1015,8 @@ class Conversation:
     def _say_farewell(self, sock, now):
         datagram = self.exchange.farewell(now) if self.farewell else b""
         if datagram:
+            if self.trace:
+                self.trace("{} <- announce, stopped".format(show_address(self.address)))
             try:
                 sock.send(datagram)
             except OSError:
@@ -1174,15 +1198,20 @@ def read_reply(response: HttpResponse):
     try:
         return bencode.decode(response.body.rstrip(b" \t\r\n"))
     except bencode.BencodeError as error:
-        kind = "http_status" if response.status >= 400 else "invalid_response"
-        text = "HTTP {} {}, {}, is not bencode ({}): {}".format(
-            response.status,
-            excerpt(response.reason),
-            excerpt(response.content_type or "no content type"),
-            error,
-            repr(response.body[:80])[1:] if response.body else "an empty body",
-        )
-        raise Failure(kind, text)
+        problem = "not bencode ({})".format(error)
+        raise broken_reply(*response[:3], problem=problem, body=response.body)
+
+
+def broken_reply(status, reason, content_type, problem, body) -> Failure:
+    """Returns the Failure that shows a reply that nothing can be read from."""
+    text = "HTTP {} {}, {}, {}: {}".format(
+        status,
+        excerpt(reason),
+        excerpt(content_type or "no content type"),
+        problem,
+        repr(bytes(body[:80]))[1:] if body else "an empty body",
+    )
+    return Failure("http_status" if status >= 400 else "invalid_response", text)
 
 
 def check_announce(value, status: int, event: str) -> None:
@@ -1298,28 +1327,26 @@ def is_in_network(address: str, network: str) -> bool:
 
 # Fetching: blocks, but no longer than until its deadline, a time of time.monotonic().
 class Tls:
-    """The one TLS context of a run, made when first asked for: loading certificates is slow."""
+    """The one TLS context of a run, made when first asked for: loading certificates is slow.
+
+    Threads have to ask in turn, see HttpOptions.
+    """
 
     def __init__(self, cacert=None, insecure=False):
-        # threading takes a while to import, and a run over plain HTTP needs none of it.
-        import _thread
-
         self.cacert = cacert
         self.insecure = insecure
         self._context = None
-        self._lock = _thread.allocate_lock()
 
     def context(self):
         """Returns the context; raises OSError when the certificates cannot be loaded."""
         import ssl
 
-        with self._lock:
-            if self._context is None:
-                context = ssl.create_default_context(cafile=self.cacert)
-                if self.insecure:
-                    context.check_hostname = False
-                    context.verify_mode = ssl.CERT_NONE
-                self._context = context
+        if self._context is None:
+            context = ssl.create_default_context(cafile=self.cacert)
+            if self.insecure:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            self._context = context
         return self._context
 
 
@@ -1346,24 +1373,33 @@ class Pause:
 
 
 class Stream:
-    """What http.client needs of a socket, kept to a deadline; all it raises is Failure."""
+    """What http.client reads from, kept to a deadline; all it raises is Failure."""
 
     def __init__(self, sock, deadline, address, turn):
         self.sock = sock
         self.deadline = deadline
         self.address = address
         self.turn = turn
+        self.reader = ReplyReader(SocketReader(self))
 
-    def sendall(self, data):
-        unsent = memoryview(data)
+    def request(self, method, target, headers):
+        """Sends a request, and returns http.client's response with its body unread."""
+        from http.client import HTTPResponse
+
+        lines = ["{} {} HTTP/1.1".format(method, target)]
+        lines.extend("{}: {}".format(*header) for header in headers.items())
+        unsent = memoryview("\r\n".join(lines + ["", ""]).encode("latin-1"))
         while unsent:
             unsent = unsent[self.within_deadline(self.sock.send, unsent) :]
+        while True:
+            response = HTTPResponse(self, method=method)
+            response.begin()
+            # Before the answer there may be others, as 103 Early Hints (RFC 9110, 15.2).
+            if response.status >= 200:
+                return response
 
     def makefile(self, mode):
-        return ReplyReader(SocketReader(self))
-
-    def close(self):
-        """http.client closes its socket while it still reads; get() closes the real one."""
+        return self.reader
 
     def within_deadline(self, operation, argument):
         """Returns what an operation of the socket returns, given no more than the time left."""
@@ -1397,6 +1433,9 @@ class ReplyReader(io.BufferedReader):
     """A reader that limits the bytes of all its lines: status, headers, chunk sizes, trailers."""
 
     line_bytes_left = HEADERS_LIMIT
+
+    def close(self):
+        """A response of http.client closes it at its end, but another may follow."""
 
     def readline(self, size=-1):
         most = self.line_bytes_left + 1
@@ -1438,6 +1477,10 @@ def connect_to_any(addresses: list, deadline: float, trace=None, turn=None) -> t
                     try:
                         sock = start_connecting(address)
                     except OSError as error:
+                        if pending and error.errno == errno.EMFILE:
+                            # Its turn comes when one of those before it has failed.
+                            waiting.insert(0, address)
+                            continue
                         failures.append((address, network_failure(error)))
                         continue
                     selector.register(sock, selectors.EVENT_WRITE, address)
@@ -1477,7 +1520,7 @@ def start_connecting(address):
 
 
 def fetch(url: str, options: HttpOptions, deadline: float, limit: int) -> HttpResponse:
-    """Gets a URL, through redirects, with at most limit bytes of body.
+    """Gets a URL, through redirects, with at most limit bytes of body; with None, without it.
 
     Credentials, cookies and a Host header given as options go to the URL's own scheme, host and
     port only. Raises Failure (resolve_failed, timeout, refused, unreachable, tls,
@@ -1570,7 +1613,7 @@ def get(target, headers, options, deadline, limit):
                 open_tunnel(stream, target, proxy.credentials)
             start_tls(stream, target.host, options.tls)
         via = proxy if target.scheme == "http" else None
-        return exchange(stream, target, via, headers, options.trace, limit)
+        return read_response(stream, target, via, headers, options.trace, limit)
     except http.client.RemoteDisconnected:
         raise Failure("invalid_response", "the connection was closed without a reply")
     except http.client.HTTPException as error:
@@ -1582,7 +1625,7 @@ def get(target, headers, options, deadline, limit):
         stream.sock.close()
 
 
-def exchange(stream, target, proxy, headers, trace, limit):
+def read_response(stream, target, proxy, headers, trace, limit):
     """Sends a request over an open stream and returns its HttpResponse."""
     if trace:
         trace("{} <- GET {}".format(stream.address, without_credentials(target)))
@@ -1598,7 +1641,7 @@ def exchange(stream, target, proxy, headers, trace, limit):
         response.reason,
         response.getheader("Content-Type"),
         response.getheader("Location"),
-        b"" if followed else read_body(response, limit),
+        b"" if followed or limit is None else read_body(response, limit),
         stream.address,
     )
 
@@ -1624,15 +1667,11 @@ def open_stream(target, proxy, options, deadline):
 
 def open_tunnel(stream, target, credentials):
     """Asks a proxy for a connection to the target (CONNECT); raises Failure when it refuses."""
-    import http.client
-
     authority = show_address((target.host.partition("%")[0], port_of(target)))
-    lines = ["CONNECT {} HTTP/1.1".format(authority), "Host: {}".format(authority)]
+    headers = {"Host": authority}
     if credentials is not None:
-        lines.append("Proxy-Authorization: " + basic_authorization(credentials))
-    stream.sendall("\r\n".join(lines + ["", ""]).encode("ascii"))
-    response = http.client.HTTPResponse(stream, method="CONNECT")
-    response.begin()
+        headers["Proxy-Authorization"] = basic_authorization(credentials)
+    response = stream.request("CONNECT", authority, headers)
     if response.status != 200:
         text = "the proxy refuses the connection: HTTP {} {}"
         raise Failure("http_status", text.format(response.status, excerpt(response.reason)))
@@ -1661,18 +1700,13 @@ def send(stream, target, proxy, headers):
 
     A proxy that is not None is at the other end of the stream.
     """
-    import http.client
-
     url = without_credentials(target)
     authority, slash, path = url.partition("://")[2].partition("/")
     headers = dict({"Host": authority, "Accept-Encoding": "identity"}, **headers)
     headers["Connection"] = "close"
     if proxy and proxy.credentials is not None:
         headers["Proxy-Authorization"] = basic_authorization(proxy.credentials)
-    connection = http.client.HTTPConnection(target.host, port_of(target))
-    connection.sock = stream
-    connection.request("GET", url if proxy else slash + path, headers=headers)
-    return connection.getresponse()
+    return stream.request("GET", url if proxy else slash + path, headers)
 
 
 def without_credentials(url: Url) -> str:
@@ -1685,21 +1719,32 @@ def without_credentials(url: Url) -> str:
 
 def read_body(response, limit):
     """Returns the body, decompressed where it came so unasked; Failure beyond the limit."""
-    if (response.length or 0) > limit:
-        raise Failure("too_large", "a body of {} bytes is announced".format(response.length))
+    length = response.length
+    if length == 0:
+        return b""
+    if (length or 0) > limit:
+        raise Failure("too_large", "a body of {} bytes is announced".format(length))
     if response.chunked:
         parts = read_chunks(response.fp, limit)
     else:
         parts = iter(lambda: response.read(65536), b"")
     parts = limited(parts, limit)
     encoding = (response.getheader("Content-Encoding") or "").strip().lower()
-    if encoding in ("gzip", "x-gzip", "deflate") and response.length != 0:
+    if encoding in ("gzip", "x-gzip", "deflate"):
         parts = limited(decompress(parts, limit + 1), limit)
-    body = b"".join(parts)
-    if response.length:
-        text = "the body is {} bytes shorter than announced".format(response.length)
-        raise Failure("invalid_response", text)
-    return body
+    body = bytearray()
+    try:
+        for part in parts:
+            body += part
+        if response.length:
+            text = "the body is {} bytes shorter than announced".format(response.length)
+            raise Failure("invalid_response", text)
+    except Failure as failure:
+        if failure.kind == "invalid_response":
+            content_type = response.getheader("Content-Type")
+            failure = broken_reply(response.status, response.reason, content_type, failure, body)
+        raise failure
+    return bytes(body)
 
 
 def limited(parts, limit):
@@ -1865,7 +1910,7 @@ def parse_tracker(text: str, info_hash: bytes = None) -> Target:
         host = url.host.lower()
         key = (UDP, host, url.port, url_data_of(url.path, url.query))
         return Target(UDP, text, url, host, key, info_hash)
-    if scheme in ("http", "https"):
+    if scheme in DEFAULT_PORTS:
         return http_target(HTTP, text, announce_url(text), info_hash)
     raise ValueError("scheme {!r} cannot be checked; udp, http and https can".format(scheme))
 
@@ -1873,7 +1918,7 @@ def parse_tracker(text: str, info_hash: bytes = None) -> Target:
 def parse_health(text: str) -> Target:
     """Returns the target for the URL of a health check; raises ValueError for anything else."""
     url = split_url(text)
-    if url.scheme not in ("http", "https"):
+    if url.scheme not in DEFAULT_PORTS:
         raise ValueError("scheme {!r} is not http or https".format(url.scheme))
     return http_target(HEALTH, text, text)
 
@@ -1881,8 +1926,7 @@ def parse_health(text: str) -> Target:
 def http_target(kind: str, given: str, text: str, info_hash: bytes = None) -> Target:
     url = split_url(text)
     host = url.host.lower()
-    port = url.port or (443 if url.scheme == "https" else 80)
-    key = (kind, url.scheme, url.credentials, host, port, url.path or "/", url.query)
+    key = (kind, url.scheme, url.credentials, host, port_of(url), url.path or "/", url.query)
     return Target(kind, given, text, host, key, info_hash)
 
 
@@ -1927,7 +1971,7 @@ class Inputs:
     def add_argument(self, text: str) -> None:
         """Adds an INPUT of the command line; raises ConfigurationError."""
         if text == "-":
-            self.add_document("stdin", read_stdin())
+            self.add_document("stdin", read_input("stdin", 0))
         elif text.lstrip().startswith("{"):
             self.add_configuration("argument", text)
         elif text[:8].lower() == "magnet:?":
@@ -1935,7 +1979,7 @@ class Inputs:
         elif "://" in text:
             self.add(tracker_or_unsupported(text))
         elif "\0" not in text and os.path.exists(text):
-            self.add_document(text, read_file(text))
+            self.add_document(text, read_input(text, text))
         else:
             try:
                 self.add(parse_tracker(text))
@@ -2082,27 +2126,13 @@ def skip_bencoded(data: bytes, position: int) -> int:
             return position
 
 
-def read_file(path: str) -> bytes:
-    """Returns the bytes of a file; raises ConfigurationError."""
+def read_input(source: str, file) -> bytes:
+    """Returns the bytes of a file, a path or 0 for standard input; raises ConfigurationError."""
     try:
-        with open(path, "rb") as file:
-            return read_some(path, file)
+        with open(file, "rb", closefd=file != 0) as stream:
+            data = stream.read(MAX_INPUT + 1)
     except OSError as error:
-        raise ConfigurationError(path, "cannot be read: {}".format(error.strerror))
-
-
-def read_stdin() -> bytes:
-    """Returns the bytes of standard input; raises ConfigurationError."""
-    if sys.stdin is None:
-        raise ConfigurationError("stdin", "cannot be read: it is closed")
-    try:
-        return read_some("stdin", sys.stdin.buffer)
-    except OSError as error:
-        raise ConfigurationError("stdin", "cannot be read: {}".format(error.strerror))
-
-
-def read_some(source, file):
-    data = file.read(MAX_INPUT + 1)
+        raise ConfigurationError(source, "cannot be read: {}".format(error.strerror))
     if len(data) > MAX_INPUT:
         raise ConfigurationError(source, "larger than {} MiB".format(MAX_INPUT >> 20))
     return data
@@ -2164,7 +2194,7 @@ def read_inputs(words: list, config_path: str, targets: list, environ) -> Inputs
         if not config_path:
             inputs.add_configuration("TORRUST_CHECKER_CONFIG", text)
     if config_path:
-        text = decode_text(config_path, read_file(config_path))
+        text = decode_text(config_path, read_input(config_path, config_path))
         inputs.add_configuration(config_path, text)
     for target in targets:
         inputs.add(target)
@@ -2176,6 +2206,7 @@ def read_inputs(words: list, config_path: str, targets: list, environ) -> Inputs
 # The checks: what a tracker is asked, and what its answers say about it.
 PEER_ID = b"-qB00000000000000001"
 PEER_PORT = 6881
+LARGE_REPLY = 64 * 1024  # bytes of an HTTP reply that takes milliseconds to decode
 
 # What all checks of a run have in common; timeout is in seconds, version that of IP or None,
 # http are HttpOptions.
@@ -2234,15 +2265,6 @@ class Result:
         return failed and "{}: {}".format(failed.name, failed.failure)
 
 
-def failed_result(
-    target: Target, failure: Failure, elapsed: float, address: str = None, announce: bool = True
-) -> Result:
-    """Returns the result of a check that failed in its first stage; announce is of Settings."""
-    first = {HTTP: "announce" if announce else "scrape", HEALTH: "health"}
-    first = first.get(target.kind, "setup")
-    return Result(target, [Stage(first, elapsed, failure)], elapsed, address)
-
-
 def udp_requests(info_hash: bytes, url_data: bytes, announce: bool, scrape: bool) -> list:
     """Returns what a UDP tracker is asked: never as a seeder, and scrape before announce.
 
@@ -2280,12 +2302,13 @@ class UdpCheck(Conversation):
         exchange, target = self.exchange, self.job.target
         elapsed = self.setup + now - self.began
         unanswered = combined_failure(self.failures) if self.address is None else None
-        if exchange is None:
-            address = show_address(self.failures[0][0])
-            return failed_result(target, unanswered, elapsed, address)
-        stages = [Stage("setup", self.setup, None)]
+        stages = []
         address = self.address or self.failures[0][0]
         result = Result(target, stages, elapsed, show_address(address))
+        if exchange is None:
+            stages.append(Stage("setup", elapsed, unanswered))
+            return result
+        stages.append(Stage("setup", self.setup, None))
         if exchange.connected_at is None:
             failure = unanswered or stage_failure(exchange.replies[0])
             stages.append(Stage("connect", now - self.began, failure))
@@ -2318,33 +2341,38 @@ def stage_failure(reply):
     return None
 
 
-def check_http(target: Target, settings: Settings, deadline: float, report) -> None:
-    """Checks an HTTP tracker and calls report(result), then takes itself out of the swarm.
+def check_http(result: Result, settings: Settings, deadline: float, report) -> None:
+    """Checks an HTTP tracker and calls report(), then takes itself out of the swarm.
 
-    Blocks until the deadline at most.
+    result has no stage yet, and gets each as it ends. Blocks until the deadline at most.
     """
-    began = time.monotonic()
-    result = Result(target, [], 0)
-    accepted = False
+    target = result.target
+    info_hash = target.info_hash or settings.info_hash
+    reply = None
     if settings.announce:
-        reply = run_stage(result, "announce", http_announce, target, "started", settings, deadline)
-        accepted = reply is not None
-        if accepted:
-            result.interval, result.seeders, result.leechers = announce_counts(reply)
-    if settings.scrape and has_scrape_url(target.url):
-        reply = run_stage(result, "scrape", http_scrape, target, settings, deadline)
+        url = announcing(target.url, info_hash, "started")
+        reply = run_stage(result, "announce", ask_announce, url, settings, deadline)
         if reply is not None:
-            info_hash = target.info_hash or settings.info_hash
-            result.seeders, result.leechers = scrape_counts(reply, info_hash)
+            result.interval, result.seeders, result.leechers = announce_counts(reply)
+    accepted = reply is not None
+    try:
+        url = with_query(scrape_url(target.url), scrape_query([info_hash]))
+    except ValueError:
+        url = None
+    if settings.scrape and url:
+        reply = run_stage(result, "scrape", ask_scrape, url, settings, deadline)
+        if reply is not None:
+            counts = scrape_counts(reply, info_hash)
+            if counts != (None, None):
+                result.seeders, result.leechers = counts
     elif not settings.announce:
         failure = Failure("unsupported", "it has no scrape URL, and no announce was wanted")
         result.stages.append(Stage("scrape", 0, failure))
-    result.elapsed = time.monotonic() - began
-    result.finished_at = time.time()
-    report(result)
+    report()
     if accepted:
+        url = announcing(target.url, info_hash, "stopped")
         try:
-            http_announce(result, target, "stopped", settings, deadline)
+            fetch(url, settings.http, deadline, ANNOUNCE_LIMIT)
         except Failure:
             # It is a courtesy: the tracker forgets the peer after its interval anyway.
             pass
@@ -2363,9 +2391,10 @@ def run_stage(result, name, function, *arguments):
     return reply
 
 
-def http_announce(result, target, event, settings, deadline):
+def announcing(url: str, info_hash: bytes, event: str) -> str:
+    """Returns the URL of an announce, never as a seeder."""
     announce = HttpAnnounce(
-        info_hash=target.info_hash or settings.info_hash,
+        info_hash=info_hash,
         peer_id=PEER_ID,
         port=PEER_PORT,
         uploaded=0,
@@ -2375,92 +2404,72 @@ def http_announce(result, target, event, settings, deadline):
         compact=1,
         peers_wanted=0 if event == "stopped" else 1,
     )
-    url = with_query(target.url, announce_query(announce))
-    response = http_fetch(result, url, settings, deadline, ANNOUNCE_LIMIT)
-    reply = read_reply(response)
-    check_announce(reply, response.status, event)
+    return with_query(url, announce_query(announce))
+
+
+def ask_announce(result, url, settings, deadline):
+    reply, status = ask_http(result, url, settings, deadline, ANNOUNCE_LIMIT)
+    check_announce(reply, status, "started")
     return reply
 
 
-def http_scrape(result, target, settings, deadline):
+def ask_scrape(result, url, settings, deadline):
     if time.monotonic() >= deadline:
         raise Failure("timeout", "not asked, since the announce used up the time")
-    query = scrape_query([target.info_hash or settings.info_hash])
-    url = with_query(scrape_url(target.url), query)
-    response = http_fetch(result, url, settings, deadline, SCRAPE_LIMIT)
-    reply = read_reply(response)
-    check_scrape(reply, response.status)
+    reply, status = ask_http(result, url, settings, deadline, SCRAPE_LIMIT)
+    check_scrape(reply, status)
     return reply
 
 
-def http_fetch(result, url, settings, deadline, limit):
+def ask_http(result, url, settings, deadline, limit):
+    """Returns (the decoded reply, its HTTP status); raises Failure."""
     response = fetch(url, settings.http, deadline, limit)
     result.address = response.address
-    return response
+    # Others may go on while a large reply is decoded.
+    with Pause(settings.http.turn if len(response.body) > LARGE_REPLY else None):
+        return read_reply(response), response.status
 
 
-def has_scrape_url(url: str) -> bool:
-    try:
-        scrape_url(url)
-    except ValueError:
-        return False
-    return True
+def check_health(result: Result, settings: Settings, deadline: float, report) -> None:
+    """Checks a health endpoint and calls report(): any 2xx status is well."""
+    run_stage(result, "health", ask_health, result.target.url, settings, deadline)
+    report()
 
 
-def check_health(target: Target, settings: Settings, deadline: float, report) -> None:
-    """Checks a health endpoint and calls report(result): any 2xx status is well."""
+def ask_health(result, url, settings, deadline):
     from http.client import responses
 
-    result = Result(target, [], 0)
-
-    def ask_health(result):
-        response = http_fetch(result, target.url, settings, deadline, ANNOUNCE_LIMIT)
-        reason = responses.get(response.status, response.reason)
-        result.detail = "{} {}".format(response.status, reason).strip()
-        if not 200 <= response.status < 300:
-            raise Failure("http_status", result.detail)
-
-    run_stage(result, "health", ask_health)
-    result.elapsed = result.stages[0].elapsed
-    report(result)
+    response = fetch(url, settings.http, deadline, limit=None)
+    result.address = response.address
+    reason = responses.get(response.status, response.reason)
+    result.detail = "{} {}".format(response.status, reason).strip()
+    if not 200 <= response.status < 300:
+        raise Failure("http_status", result.detail)
 
 
 # The runner: one selector for UDP, threads for what blocks, one place that collects results.
-def start_thread(work) -> bool:
-    """Starts work() on a thread; False where no more are to be had: those there are go on."""
-    # threading.Thread waits for each thread to begin, which adds up with a thousand of them.
-    import _thread
-
-    try:
-        _thread.start_new_thread(work, ())
-    except RuntimeError:
-        return False
-    return True
-
-
 class Lookups:
     """Looks names up on daemon threads, each name once, or anew each time with keep=False.
 
-    A lookup cannot be interrupted. So whenever one has taken half a second another thread takes
-    its place, up to `most`, and names that hang do not hold the others.
+    A lookup cannot be interrupted. So whenever one has taken a tenth of a second another thread
+    takes its place, up to `most`, and names that are slow or hang do not hold the others.
     """
 
     FIRST_THREADS = 32
-    SLOW = 0.5  # seconds
+    SLOW = 0.1  # seconds
 
     def __init__(self, version, most, keep, wake):
-        import queue
-        import threading
+        import _thread
 
         self.version = version
         self.most = most
         self.keep = keep
         self.wake = wake
-        self.queue = queue.Queue()
-        self.lock = threading.Lock()
+        self.queue = deque()
+        self.lock = _thread.allocate_lock()
         self.lookups = {}  # host: Lookup
         self.busy = set()  # those that a thread is at
-        self.threads = 0
+        self.threads = 0  # they end when there is nothing to look up
 
     class Lookup:
         """One name: when it was asked and begun (None before), and what came of it."""
@@ -2479,16 +2488,15 @@ class Lookups:
             lookup = self.lookups.get(host)
             if lookup is None:
                 lookup = self.Lookup(host)
-                self.lookups[host] = lookup
-                self.queue.put(lookup)
-                # tend() starts more: with few threads to be had, HTTP needs one as well.
-                if not self.threads and not self._start_thread():
+                # tend() starts more, where this one takes long.
+                if self.threads or self._start_thread():
+                    self.lookups[host] = lookup
+                    self.queue.append(lookup)
+                else:
                     text = "{}: no thread can be started to look it up".format(host)
                     lookup.outcome = Failure("resolve_failed", text)
                     lookup.begun = time.monotonic()
                     lookup.finished.set()
-                    if not self.keep:
-                        del self.lookups[host]
                 self.wake()
             return lookup
 
@@ -2506,7 +2514,7 @@ class Lookups:
         """Starts threads beside those whose lookups are slow; to be called now and then."""
         with self.lock:
             slow = sum(now - lookup.begun > self.SLOW for lookup in self.busy)
-            wanted = min(len(self.busy) + self.queue.qsize(), self.FIRST_THREADS + slow, self.most)
+            wanted = min(len(self.busy) + len(self.queue), self.FIRST_THREADS + slow, self.most)
             while self.threads < wanted and self._start_thread():
                 pass
 
@@ -2517,8 +2525,11 @@ class Lookups:
 
     def _work(self):
         while True:
-            lookup = self.queue.get()
             with self.lock:
+                if not self.queue:
+                    self.threads -= 1
+                    return
+                lookup = self.queue.popleft()
                 lookup.begun = time.monotonic()
                 self.busy.add(lookup)
             try:
@@ -2555,21 +2566,21 @@ class Job:
 
 
 class HttpTask:
-    """A check for a thread; deadline is None until a thread has taken it.
+    """A check for a thread, which fills in its result until its deadline.
 
     address is the only one that it may go to, as text, or None.
     """
 
-    __slots__ = ("job", "slot", "settings", "address", "deadline", "settled", "given_up")
+    __slots__ = ("job", "slot", "settings", "address", "result", "deadline", "settled")
 
     def __init__(self, job, slot, settings, address):
         self.job = job
         self.slot = slot
         self.settings = settings
         self.address = address
+        self.result = Result(job.target, [], 0)
         self.deadline = None
         self.settled = False
-        self.given_up = False
 
 
 # How many lookups and HTTP checks may be under way, and how many UDP sockets open, at a time.
@@ -2619,7 +2630,6 @@ class Runner:
     PER_HOST = 4
 
     def __init__(self, settings: Settings, limits: Limits, keep_names=True, tick=None):
-        import queue
         import selectors
         import socket
 
@@ -2644,8 +2654,6 @@ class Runner:
         self._udp_open = 0
         self._requests = {}
         self._schedule = []
-        self._http_queue = queue.Queue()
-        self._http_threads = 0
         self._http_running = set()
         self._http_ready = deque()
         self._http_hosts = {}  # host: [tasks that are ready or running, tasks that wait for them]
@@ -2654,14 +2662,14 @@ class Runner:
         """Takes a target in; its checks start in run()."""
         job = Job(target, on_result, time.monotonic())
         self.open.add(job)
+        failure = None
         if target.kind == UNSUPPORTED:
             failure = Failure("unsupported", target.problem)
+        elif self.settings.version and target.literal not in (None, self.settings.version):
+            text = "{} is not an IPv{} address".format(target.host, self.settings.version)
+            failure = Failure("unreachable", text)
+        if failure:
             self._settle(job, 0, self._failed(target, failure, 0))
-            return job
-        try:
-            check_version(target.host, self.settings.version)
-        except ValueError as error:
-            self._settle(job, 0, self._failed(target, Failure("unreachable", str(error)), 0))
             return job
         if target.kind == UDP and target.literal:
             self._found_literal(job)
@@ -2728,7 +2736,7 @@ class Runner:
         except BlockingIOError:
             pass
         self._woken = False
-        if not self._lookups.queue.empty():
+        if self._lookups.queue:
             self._lookups.tend(time.monotonic())
         while self._posted:
             function, arguments = self._posted.popleft()
@@ -2773,7 +2781,10 @@ class Runner:
             self.tick()
 
     def _failed(self, target, failure, elapsed):
-        return failed_result(target, failure, elapsed, announce=self.settings.announce)
+        """Returns the result of a check that failed in its first stage."""
+        first = {HTTP: "announce" if self.settings.announce else "scrape", HEALTH: "health"}
+        stage = Stage(first.get(target.kind, "setup"), elapsed, failure)
+        return Result(target, [stage], elapsed)
 
     def _settle(self, job, slot, result):
         job.results[slot] = result
@@ -2864,7 +2875,7 @@ class Runner:
     def _has_places(self):
         """Whether a UDP check waits and there are sockets to be had for all of its addresses."""
         waiting = self._udp_waiting
-        return waiting and self._udp_open + waiting[0][0] <= self.limits.udp
+        return bool(waiting) and self._udp_open + waiting[0][0] <= self.limits.udp
 
     def _requests_of(self, target):
         """Returns what a target is asked; most targets of a run share it."""
@@ -2896,8 +2907,6 @@ class Runner:
     # HTTP and health.
 
     def _enqueue_http(self, job, slot, settings, address=None):
-        if not self._http_threads:
-            self._start_http_thread()
         task = HttpTask(job, slot, settings, address)
         host = self._http_hosts.setdefault(job.target.host, [0, deque()])
         if host[0] < self.PER_HOST:
@@ -2908,45 +2917,42 @@ class Runner:
 
     def _dispatch_http(self):
         while self._http_ready and len(self._http_running) < self.limits.http:
-            enough = len(self._http_running) < self._http_threads or self._start_http_thread()
-            if not enough and self._http_threads:
+            task = self._http_ready[0]
+            now = time.monotonic()
+            task.deadline = now + self.settings.timeout
+            started = start_thread(self._work, task)
+            patience = task.job.asked + self.settings.timeout
+            if not started and (self._http_running or now < patience):
+                # Some thread has to end first.
                 return
-            task = self._http_ready.popleft()
-            if not enough:
-                failure = Failure("unreachable", "no thread can be started to ask it")
-                self._settle(task.job, task.slot, self._failed(task.job.target, failure, 0))
-                self._release(task)
-                continue
+            self._http_ready.popleft()
             self._http_running.add(task)
-            self._http_queue.put(task)
+            if not started:
+                failure = Failure("unreachable", "no thread can be started to ask it")
+                self._http_reported(task, self._failed(task.job.target, failure, 0))
+                self._release(task)
 
-    def _start_http_thread(self):
-        started = start_thread(self._work)
-        self._http_threads += started
-        return started
+    def _work(self, task):
+        """What a thread does: one HTTP or health check."""
+        result = task.result
+        check = check_health if result.target.kind == HEALTH else check_http
+        began = time.monotonic()
 
-    def _work(self):
-        """What a thread does: one HTTP or health check after another."""
-        while True:
-            task = self._http_queue.get()
-            with self.settings.http.turn:
-                self._check(task)
-            self._post(self._http_ended, task)
-
-    def _check(self, task):
-        target = task.job.target
-        check = check_health if target.kind == HEALTH else check_http
-
-        def report(result):
+        def report():
+            result.elapsed = time.monotonic() - began
+            result.finished_at = time.time()
             self._post(self._http_reported, task, result)
 
-        task.deadline = time.monotonic() + self.settings.timeout
-        try:
-            check(target, task.settings, task.deadline, report)
-        except Exception as error:
-            # A fault of ours must not cost the result, nor those of the others.
-            failure = Failure("internal_error", "{}: {}".format(type(error).__name__, error))
-            report(self._failed(target, failure, self.settings.timeout))
+        with self.settings.http.turn:
+            try:
+                check(result, task.settings, task.deadline, report)
+            except Exception as error:
+                # A fault of ours must not cost the result, nor those of the others.
+                text = "{}: {}".format(type(error).__name__, error)
+                failure = Failure("internal_error", text)
+                failed = self._failed(result.target, failure, self.settings.timeout)
+                self._post(self._http_reported, task, failed)
+        self._post(self._http_ended, task)
 
     def _http_reported(self, task, result):
         if not task.settled:
@@ -2955,18 +2961,19 @@ class Runner:
             self._settle(task.job, task.slot, result)
 
     def _http_ended(self, task):
-        if task.given_up:
-            # A thread that was given up has come back after all.
-            self._http_threads += 1
-        else:
+        # A thread that was given up may come back after all.
+        if task in self._http_running:
             self._release(task)
 
     def _give_up(self, task):
         """Goes on without a thread that is long past its deadline."""
-        task.given_up = True
-        self._http_threads -= 1
         failure = Failure("timeout", "no end within {:g} s".format(self.settings.timeout))
-        self._http_reported(task, self._failed(task.job.target, failure, self.settings.timeout))
+        result = self._failed(task.job.target, failure, self.settings.timeout)
+        if task.result.stages and self.settings.announce:
+            # The announce has ended, and the tracker does not answer to scrape.
+            stage = result.stages[0]._replace(name="scrape")
+            result.stages = [task.result.stages[0], stage]
+        self._http_reported(task, result)
         self._release(task)
 
     def _release(self, task):
@@ -3112,17 +3119,23 @@ def down_results(results: list) -> list:
 COLOURS = {"ok": 32, "partial": 33, "timeout": 31, "error": 31, UNSUPPORTED: 35}
 
 
-def report_table(results: list, columns: int = None, colour: bool = False) -> str:
+def show_tracker(result: Result, with_address: bool) -> str:
+    """Returns a tracker as it was given, with the address that was asked where that is a name."""
+    if with_address and result.address and not result.target.literal:
+        return "{} ({})".format(result.target.given, result.address)
+    return result.target.given
+
+
+def report_table(
+    results: list, columns: int = None, colour: bool = False, all_addresses: bool = False
+) -> str:
     """Returns an aligned table with a row for each result and a line of totals.
 
     columns is the width of the terminal, None where lines may have any length.
     """
     rows = [("STATUS", "LATENCY", "SEEDERS", "LEECHERS", "TRACKER", "")]
     for result in results:
-        tracker = escape(result.target.given)
-        if result.address and result.target.kind == UDP:
-            if not result.target.literal:
-                tracker += " ({})".format(result.address)
+        tracker = show_tracker(result, all_addresses or result.target.kind == UDP)
         unsupported = result.target.kind == UNSUPPORTED
         rows.append(
             (
@@ -3130,7 +3143,7 @@ def report_table(results: list, columns: int = None, colour: bool = False) -> st
                 "{:.0f} ms".format(result.elapsed * 1000) if result.up else "-",
                 "-" if result.seeders is None else str(result.seeders),
                 "-" if result.leechers is None else str(result.leechers),
-                tracker,
+                escape(tracker),
                 escape(result.message or ""),
             )
         )
@@ -3174,7 +3187,7 @@ METRICS = (
 )
 
 
-def report_prometheus(results: list, with_address: bool = False) -> str:
+def report_prometheus(results: list, all_addresses: bool = False) -> str:
     """Returns metrics in the text exposition format, for node_exporter's textfile collector."""
     samples = {name: [] for name, _ in METRICS}
     seen = set()
@@ -3190,7 +3203,7 @@ def report_prometheus(results: list, with_address: bool = False) -> str:
 
     for result in results:
         labels = [("tracker", result.target.given), ("protocol", result.target.kind)]
-        if with_address:
+        if all_addresses:
             labels.append(("address", result.address or ""))
         add("tracker_up", labels, int(result.up))
         for stage in result.stages:
@@ -3217,7 +3230,7 @@ def escape_label(text: str) -> str:
 NAGIOS_STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 
-def report_nagios(results: list) -> tuple:
+def report_nagios(results: list, all_addresses: bool = False) -> tuple:
     """Returns (line, exit code) after the monitoring plugins' guidelines."""
     down = down_results(results)
     partial = [result for result in results if result.status == "partial"]
@@ -3226,9 +3239,11 @@ def report_nagios(results: list) -> tuple:
     if counts["unsupported"] < total:
         total -= counts["unsupported"]
     if down:
-        code, text = 2, "{} of {} down: {}".format(len(down), total, name_some(down))
+        names = name_some(down, all_addresses)
+        code, text = 2, "{} of {} down: {}".format(len(down), total, names)
     elif partial:
-        code, text = 1, "{} of {} partial: {}".format(len(partial), total, name_some(partial))
+        names = name_some(partial, all_addresses)
+        code, text = 1, "{} of {} partial: {}".format(len(partial), total, names)
     elif results:
         code, text = 0, "{} of {} up".format(counts["up"], total)
     else:
@@ -3246,8 +3261,8 @@ def nagios_line(code: int, text: str, performance: str = "") -> str:
     return line + (" | " + performance if performance else "") + "\n"
 
 
-def name_some(results, most=10):
-    names = [result.target.given for result in results[:most]]
+def name_some(results, with_address, most=10):
+    names = [show_tracker(result, with_address) for result in results[:most]]
     if len(results) > most:
         names.append("and {} more".format(len(results) - most))
     return ", ".join(names)
@@ -3289,22 +3304,13 @@ class Progress:
             self.done, max(self.total, self.done), self.up, self.down, left
         )[: terminal_columns(sys.stderr) - 1]
         if text != self.shown:
-            self._write("\r" + text + "\x1b[K")
+            write_stderr("\r" + text + "\x1b[K", end="")
             self.shown = text
 
     def clear(self) -> None:
         if self.shown:
-            self._write("\r\x1b[K")
+            write_stderr("\r\x1b[K", end="")
             self.shown = ""
-
-    @staticmethod
-    def _write(text):
-        try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        except OSError:
-            # A terminal that is gone has nobody to tell.
-            pass
 
 
 def is_terminal(stream) -> bool:
@@ -3381,16 +3387,17 @@ def render(results: list, arguments, streamed: bool) -> tuple:
     """
     name = arguments.format
     if name == "nagios":
-        return report_nagios(results)
+        return report_nagios(results, arguments.all_addresses)
     if name == "table":
         terminal = is_terminal(sys.stdout) and not arguments.output
         columns = terminal_columns(sys.stdout) if terminal else None
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        text = report_table(results, columns, colour=terminal and not plain)
+        colour = terminal and not plain
+        text = report_table(results, columns, colour, arguments.all_addresses)
     elif name == "ndjson":
         text = "" if streamed else "".join(map(result_to_ndjson, results))
     elif name == "prometheus":
-        text = report_prometheus(results, with_address=arguments.all_addresses)
+        text = report_prometheus(results, arguments.all_addresses)
     elif name == "urls":
         text = report_urls(results)
     else:
@@ -3561,12 +3568,12 @@ INPUT_HELP = (
 )
 CHECK_HELP = """\
 examples:
-  {prog} udp://tracker.example.org:6969 https://tracker.example.net/announce
-  {prog} --format table trackers.txt
-  {prog} --format urls - < trackers.txt > working.txt
-  {prog} --format ndjson linux.torrent | jq -r 'select(.seeders) | [.seeders, .tracker] | @tsv'
-  {prog} --fail --format table trackers.txt > report.txt || mail -s down me@example.org < report.txt
-  {prog} monitor udp://tracker.example.org:6969 --interval 60 --duration 3600
+  %(prog)s udp://tracker.example.org:6969 https://tracker.example.net/announce
+  %(prog)s --format table trackers.txt
+  %(prog)s --format urls - < trackers.txt > working.txt
+  %(prog)s --format ndjson linux.torrent | jq -r 'select(.seeders) | [.seeders, .tracker] | @tsv'
+  %(prog)s --fail --format table trackers.txt > report || mail -s down me@example.org < report
+  %(prog)s monitor udp://tracker.example.org:6969 --interval 60 --duration 3600
 
 A check announces itself (never as a seeder) and leaves the swarm at the end. Under the passkey of
 a private tracker an announce counts: use --no-announce there.
@@ -3577,9 +3584,9 @@ exit codes:
 """
 MONITOR_HELP = """\
 examples:
-  {prog} monitor udp://tracker.example.org:6969 --interval 60 --duration 3600
-  {prog} monitor trackers.txt --format prometheus --output /var/lib/node_exporter/trackers.prom
-  {prog} monitor udp --url udp://tracker.example.org:6969 --interval 60
+  %(prog)s monitor udp://tracker.example.org:6969 --interval 60 --duration 3600
+  %(prog)s monitor trackers.txt --format prometheus --output /var/lib/node_exporter/trackers.prom
+  %(prog)s monitor udp --url udp://tracker.example.org:6969 --interval 60
 
 Each probe is a line of JSON on stderr; the summary comes at the end, or on Ctrl-C, on stdout.
 
@@ -3609,13 +3616,21 @@ def named(parse):
     return parse_text
 
 
+def parse_path(text: str) -> str:
+    """Returns a path; ValueError for the empty one, which a variable that is not set leaves."""
+    if not text:
+        raise ValueError("the name of a file is expected")
+    return text
+
+
 HASH_HELP = "what to ask for (default 9c384222..., or that of the magnet link or .torrent)"
 
 
 def add_input_options(parser) -> None:
     add = parser.add_argument
     add("inputs", metavar="INPUT", nargs="*", help=INPUT_HELP)
-    add("-c", "--config-path", metavar="FILE", help="a JSON configuration")
+    path = checked(parse_path)
+    add("-c", "--config-path", metavar="FILE", type=path, help="a JSON configuration")
     add(
         "--health",
         metavar="URL",
@@ -3626,7 +3641,8 @@ def add_input_options(parser) -> None:
     )
     info_hash = checked(parse_info_hash)
     add("--info-hash", metavar="HASH", type=info_hash, help=HASH_HELP)
-    add("-o", "--output", metavar="FILE", help="write there, whole or not at all")
+    help_text = "write there, whole or not at all (default -, stdout)"
+    add("-o", "--output", metavar="FILE", type=path, help=help_text)
     add("--no-scrape", action="store_true", help="announce only")
     add("--no-announce", action="store_true", help="scrape only, as for private trackers")
     add(
@@ -3651,27 +3667,17 @@ def add_check_options(parser) -> None:
 
 def add_monitor_options(parser) -> None:
     parser.set_defaults(all_addresses=False)
-    add, seconds = parser.add_argument, {"metavar": "SECONDS", "type": checked(parse_long_seconds)}
+    add = parser.add_argument
     add("--format", choices=["json", "compact", "prometheus"], default="json", help="default json")
-    add("--interval", default=300, help="from one probe to the next (default 300)", **seconds)
-    add("--duration", default=86400, help="of the whole (default 86400)", **seconds)
+    times = {"metavar": "SECONDS", "type": seconds(0.001, 1e10)}
+    add("--interval", default=300, help="from one probe to the next (default 300)", **times)
+    add("--duration", default=86400, help="of the whole (default 86400)", **times)
     add(
         "--url",
         metavar="URL",
         type=checked(named(parse_tracker)),
         help="the tracker, in the form monitor udp --url URL",
     )
-
-
-def parse_long_seconds(text: str) -> float:
-    """Returns a number of seconds, 0.001 or more, of any length; raises ValueError for others."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if 0.001 <= seconds < 1e10:
-        return seconds
-    raise ValueError("{!r} is not a number of seconds, 0.001 or more".format(text))
 
 
 def parse_arguments(argv: list, prog: str):
@@ -3693,6 +3699,8 @@ def parse_arguments(argv: list, prog: str):
     add_common_options(parser, timeout=10 if monitor else 5)
     arguments = parser.parse(options, positionals)
     arguments.monitor = monitor
+    if arguments.output == "-":
+        arguments.output = None
     if monitor and arguments.format == "prometheus" and not arguments.output:
         parser.error("--format prometheus: --output FILE is expected, to be rewritten")
     if arguments.ip_version:
@@ -3703,23 +3711,12 @@ def parse_arguments(argv: list, prog: str):
 
 
 def refuse_other_literals(parser, arguments) -> None:
-    """Ends in a usage error where an INPUT is an address of the IP version that is not wanted."""
-    for word in arguments.inputs:
-        try:
-            host = parse_tracker(word).host
-        except ValueError:
-            # Some other kind of input, or an unsupported one, which will be a result.
-            continue
-        try:
-            check_version(host, arguments.ip_version)
-        except ValueError as error:
-            parser.error("argument INPUT: {!r}: {}".format(word, error))
-    for target in arguments.health + ([arguments.url] if arguments.url else []):
-        try:
-            check_version(target.host, arguments.ip_version)
-        except ValueError as error:
-            option = "--health" if target.kind == HEALTH else "--url"
-            parser.error("argument {}: {!r}: {}".format(option, target.given, error))
+    """Ends in a usage error where something is an address of the IP version that is not wanted."""
+    inputs = [tracker_or_unsupported(word) for word in arguments.inputs]
+    for target in inputs + arguments.health + ([arguments.url] if arguments.url else []):
+        if target.literal not in (None, arguments.ip_version):
+            text = "{0!r} is not an IPv{1} address, as -{1} asks for"
+            parser.error(text.format(target.given, arguments.ip_version))
 
 
 def collect_targets(arguments) -> tuple:
@@ -3735,7 +3732,7 @@ def collect_targets(arguments) -> tuple:
 
 def make_runner(arguments, targets, info_hash, tick=None) -> Runner:
     """Returns the runner for the targets, with as many places as there are descriptors for."""
-    import threading
+    import _thread
 
     trace = trace_for(arguments)
     settings = Settings(
@@ -3748,9 +3745,10 @@ def make_runner(arguments, targets, info_hash, tick=None) -> Runner:
         http=None,
         trace=trace,
     )
-    names = len({target.host for target in targets if target.host and not target.literal})
     udp = sum(target.kind == UDP for target in targets)
-    http = min(arguments.jobs, len(targets) - udp)
+    http = min(arguments.jobs, sum(target.kind in (HTTP, HEALTH) for target in targets))
+    # An HTTP check at an address may be redirected to a name.
+    names = http + len({target.host for target in targets if target.host and not target.literal})
     available = open_files_available(2 * min(names, 256) + 3 * http + 2 * udp)
     limits = share_descriptors(available, names, http, udp)
     if http:
@@ -3758,7 +3756,7 @@ def make_runner(arguments, targets, info_hash, tick=None) -> Runner:
         __import__("http.client")
     runner = Runner(settings, limits, keep_names=not arguments.monitor, tick=tick)
     http_options = http_options_of(arguments, trace, runner.resolve)
-    http_options = http_options._replace(turn=threading.Lock())
+    http_options = http_options._replace(turn=_thread.allocate_lock())
     runner.settings = settings._replace(http=http_options)
     return runner
 

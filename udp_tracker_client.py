@@ -82,11 +82,11 @@ def write_stdout(text: str) -> None:
         raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
 
 
-def write_stderr(text: str) -> None:
+def write_stderr(text: str, end: str = "\n") -> None:
     """Writes a line to stderr; there is no place left to complain when that fails."""
     try:
         if sys.stderr is not None:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(text + end)
             sys.stderr.flush()
     except OSError:
         pass
@@ -147,7 +147,7 @@ def new_parser(prog: str, usage: str, description: str, examples: str):
         prog=prog,
         usage=usage,
         description=description,
-        epilog=examples.format(prog=prog),
+        epilog=examples,
         formatter_class=narrow_formatter,
         allow_abbrev=False,
     )
@@ -225,16 +225,21 @@ def whole_number(low: int, high: int):
     return checked(parse)
 
 
-def parse_seconds(text: str) -> float:
-    """Returns a number of seconds above 0, at most a day; ValueError for anything else."""
-    import re
+def seconds(low: float, high: float):
+    """Returns an argparse type for seconds from low, or above it where it is 0, to high."""
 
-    if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
-        if 0 < float(text) <= 86400:
-            return float(text)
-    raise ValueError(
-        "{!r} is not a number of seconds above 0, at most 86400".format(text)
-    )
+    def parse(text):
+        import re
+
+        if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
+            if 0 < float(text) <= high and float(text) >= low:
+                return float(text)
+        bounds = "from {} to".format(low) if low else "above 0, at most"
+        raise ValueError(
+            "{!r} is not a number of seconds {} {:.0f}".format(text, bounds, high)
+        )
+
+    return checked(parse)
 
 
 def parse_info_hash(text: str) -> bytes:
@@ -292,7 +297,7 @@ def add_common_options(parser, timeout: int) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
     parser.add_argument(
         "--timeout",
-        type=checked(parse_seconds),
+        type=seconds(0, 86400),
         default=timeout,
         metavar="SECONDS",
         help="total time allowed, name lookup and resends included (default {})".format(timeout),
@@ -479,11 +484,13 @@ def look_up(host: str, port: int, version: int) -> list:
 
     version is 4 or 6, None for both. Each is a socket address: (IPv4 address, port) or (IPv6
     address, port, flow, scope). This blocks, for a name as long as the system's resolver takes.
-    Raises Failure (resolve_failed).
+    Raises Failure (resolve_failed, unreachable).
     """
     import socket
 
     literal = literal_version(host)
+    if literal and version not in (None, literal):
+        raise Failure("unreachable", "{} is not an IPv{} address".format(host, version))
     if literal == 4:
         return [(host, port)]
     family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(version, socket.AF_UNSPEC)
@@ -503,6 +510,18 @@ def look_up(host: str, port: int, version: int) -> list:
     return addresses
 
 
+def start_thread(work, *arguments) -> bool:
+    """Starts work(*arguments) on a thread; False where no more threads are to be had."""
+    # threading takes a while to import, and waits for each of its threads to begin.
+    import _thread
+
+    try:
+        _thread.start_new_thread(work, arguments)
+    except RuntimeError:
+        return False
+    return True
+
+
 def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
     """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
 
@@ -510,19 +529,22 @@ def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
     """
     if literal_version(host):
         return look_up(host, port, version)
-    import threading
+    import _thread
 
     outcome = []
+    done = _thread.allocate_lock()
+    done.acquire()
 
     def work():
         try:
             outcome.append(look_up(host, port, version))
         except Failure as failure:
             outcome.append(failure)
+        done.release()
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(max(0, deadline - time.monotonic()))
+    if not start_thread(work):
+        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
+    done.acquire(timeout=max(0, deadline - time.monotonic()))
     if not outcome:
         raise Failure("timeout", "{}: the name lookup took too long".format(host))
     if isinstance(outcome[0], Failure):
@@ -884,7 +906,7 @@ class Exchange:
             failure = Failure("timeout", "no reply to {} (sent {} times)".format(action, sends))
             if pending.index is None:
                 self.fail(failure, now)
-            else:
+            elif sends:
                 self._settle(pending.index, failure, now)
         self.fail(Failure("timeout", "connected, but its turn did not come"), now)
 
@@ -1051,6 +1073,8 @@ class Conversation:
     def _say_farewell(self, sock, now):
         datagram = self.exchange.farewell(now) if self.farewell else b""
         if datagram:
+            if self.trace:
+                self.trace("{} <- announce, stopped".format(show_address(self.address)))
             try:
                 sock.send(datagram)
             except OSError:
@@ -1164,24 +1188,24 @@ commands:
   scrape TRACKER INFO_HASH [INFO_HASH ...]     count seeders and leechers
 
 examples:
-  {{prog}} announce udp://tracker.example.org:6969 {hash}
-  {{prog}} scrape tracker.example.org:6969 {hash}
-  {{prog}} announce --help
+  %(prog)s announce udp://tracker.example.org:6969 {hash}
+  %(prog)s scrape tracker.example.org:6969 {hash}
+  %(prog)s announce --help
 
 {exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
 ANNOUNCE_HELP = """\
 examples:
-  {{prog}} announce udp://tracker.example.org:6969 {hash}
-  {{prog}} announce '[2001:db8::1]:6969' {hash} --left 1 --peers-wanted 50
-  {{prog}} announce tracker.example.org:6969 {hash} --event stopped | jq .
+  %(prog)s announce udp://tracker.example.org:6969 {hash}
+  %(prog)s announce '[2001:db8::1]:6969' {hash} --left 1 --peers-wanted 50
+  %(prog)s announce tracker.example.org:6969 {hash} --event stopped | jq .
 
 An announce enters the caller into the swarm; --event stopped takes it out again.
 
 {exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
 SCRAPE_HELP = """\
 examples:
-  {{prog}} scrape udp://tracker.example.org:6969 {hash}
-  {{prog}} scrape tracker.example.org:6969 {hash} | jq '.Scrape.torrent_stats[0].seeders'
+  %(prog)s scrape udp://tracker.example.org:6969 {hash}
+  %(prog)s scrape tracker.example.org:6969 {hash} | jq '.Scrape.torrent_stats[0].seeders'
 
 More than 74 info hashes are sent as several requests and their replies joined.
 

@@ -62,9 +62,9 @@ VALUED.update(http.VALUED_OPTIONS)
 VALUED.update(checker.VALUED_OPTIONS)
 
 PARSERS = [
-    udp.parse_info_hash, udp.parse_peer_id, udp.parse_seconds, udp.parse_ipv4, udp.parse_tracker,
+    udp.parse_info_hash, udp.parse_peer_id, udp.parse_ipv4, udp.parse_tracker,
     udp.whole_number(-1, 2 ** 31 - 1), http.parse_header, http.parse_header_value,
-    http.parse_peer_addr, checker.parse_long_seconds, checker.parse_tracker,
+    http.parse_peer_addr, checker.parse_tracker,
     checker.parse_health,
 ]
 
@@ -178,14 +178,13 @@ def check_document(data):
 
 
 def check_argument(text):
-    reads = checker.read_file, checker.read_stdin
+    read_input = checker.read_input
     # Some file of that name may be there, and standard input is not for us.
-    checker.read_file = lambda path: b"udp://127.0.0.1:1"
-    checker.read_stdin = lambda: b"udp://127.0.0.1:1"
+    checker.read_input = lambda source, file: b"udp://127.0.0.1:1"
     try:
         return look_at_inputs(lambda inputs: inputs.add_argument(text))
     finally:
-        checker.read_file, checker.read_stdin = reads
+        checker.read_input = read_input
 
 
 def look_at_inputs(add):

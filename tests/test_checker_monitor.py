@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 
@@ -480,3 +481,17 @@ def test_the_metrics_of_a_long_run_are_bounded_by_the_targets(tmp_path):
     assert len(clock.due) == 1
     clock.run()
     assert len(read_metrics(tmp_path / "metrics")) == 10
+
+
+def test_a_lookup_for_which_no_thread_was_there_does_not_spoil_the_next(monkeypatch):
+    found = threading.Event()
+    monkeypatch.setattr(tracker_checker, "look_up", lambda *arguments: [("127.0.0.1", 0)])
+    lookups = tracker_checker.Lookups(version=None, most=8, keep=False, wake=found.set)
+    with monkeypatch.context() as patch:
+        patch.setattr(tracker_checker, "start_thread", lambda work: False)
+        failed = lookups.find("a.example")
+        assert failed.finished.is_set() and failed.outcome.kind == "resolve_failed"
+    for _ in range(3):
+        lookup = lookups.find("a.example")
+        assert lookup.finished.wait(10)
+        assert lookup.outcome == [("127.0.0.1", 0)]

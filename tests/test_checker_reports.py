@@ -322,6 +322,9 @@ def test_counts_are_those_of_scrape_else_those_of_announce(check):
     assert (scraped["seeders"], scraped["leechers"]) == (0, 0)
     assert (announced["seeders"], announced["leechers"]) == (2 ** 31 - 1, 2 ** 31 - 1)
     assert scraped["interval"] == 2 ** 31 - 1
+    with LoopbackTracker(http_fault="scrape-empty") as tracker:
+        found = records(check("--format", "ndjson", tracker.http_url))[tracker.http_url]
+    assert (found["seeders"], found["leechers"]) == (0, 1)
 
 
 # table.
@@ -456,6 +459,16 @@ def test_prometheus_has_the_address_with_all_addresses(check, tracker):
     result = check("--format", "prometheus", "--all-addresses", tracker.udp_url)
     labels = {dict(labels)["address"] for _, labels in parse_metrics(result.stdout)}
     assert labels == {host_port(tracker.udp_url)}
+
+
+@pytest.mark.parametrize("name", ["table", "nagios"])
+def test_all_addresses_of_a_name_can_be_told_apart(check, tracker, name):
+    host, _, port = host_port(tracker.http_url).partition(":")
+    inputs = ["{}://localhost:{}".format(*one) for one in (("http", port), ("udp", 1))]
+    result = check("--format", name, "--all-addresses", "-4", *inputs)
+    assert "localhost:1 (127.0.0.1:1)" in result.stdout
+    if name == "table":
+        assert "localhost:{0} (127.0.0.1:{0})".format(port) in result.stdout
 
 
 def test_promtool_accepts_the_metrics(check, tracker, partial, hostile):
@@ -766,6 +779,19 @@ def test_output_into_a_fifo_is_written_straight(check, tmp_path):
     assert (result.code, result.stderr) == (0, "")
     assert len(json.loads(read[0])) == 1
     assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+def test_output_that_is_a_dash_is_stdout(check):
+    assert check("--output", "-", "--format", "urls", "wss://a").stdout == ""
+    assert check("-o", "-", "wss://a").stdout == check("wss://a").stdout
+    assert not os.path.exists("-")
+
+
+@pytest.mark.parametrize("option", ["--output", "--config-path"])
+def test_an_empty_path_is_a_usage_error(check, option):
+    result = check(option, "", DEAD_UDP)
+    assert (result.code, result.stdout) == (2, "")
+    assert "the name of a file is expected" in result.stderr
 
 
 def test_output_to_dev_stdout(check):

@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import pytest
 import trustme
@@ -28,14 +29,14 @@ START = 1
 # Python runs a sitecustomize at its start: this one answers for the resolver of the system, and
 # lets only so many threads start.
 SITECUSTOMIZE = '''\
-import _thread, json, os, socket, threading
+import _thread, json, os, socket, threading, time
 
 NAMES = json.loads(os.environ["TEST_NAMES"])
 LOOKUPS = os.environ["TEST_LOOKUPS"]
 THREADS = int(os.environ["TEST_THREADS"])
 ask_system = socket.getaddrinfo
 start_thread = _thread.start_new_thread
-started = []
+running = []
 
 
 def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
@@ -46,6 +47,9 @@ def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
     addresses = NAMES.get(host.lower())
     if addresses == "hang":
         threading.Event().wait()
+    if addresses == "slow":
+        time.sleep(0.4)
+        addresses = ["127.0.0.1"]
     found = []
     for address in addresses or []:
         own = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -58,10 +62,15 @@ def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
 
 
 def start(work, arguments):
-    if len(started) == THREADS:
+    if len(running) == THREADS:
         raise RuntimeError("can't start new thread")
-    started.append(work)
-    return start_thread(work, arguments)
+    running.append(work)
+
+    def run_to_its_end():
+        work(*arguments)
+        running.pop()
+
+    return start_thread(run_to_its_end, ())
 
 
 socket.getaddrinfo = getaddrinfo
@@ -71,7 +80,7 @@ _thread.start_new_thread = start
 
 @pytest.fixture
 def fake(tmp_path):
-    """A function that returns an environment with names ({name: addresses or "hang"}) of its own.
+    """A function that returns an environment with names ({name: addresses, "slow" or "hang"}) of its own.
 
     threads is how many threads can be started. Each lookup is a line in the file `lookups`.
     """
@@ -256,6 +265,29 @@ def test_few_threads(check, everywhere, fake, threads):
         assert statuses == {"ok"}
 
 
+def test_one_that_blocks_does_not_hold_the_run(everywhere):
+    """Threads that say what they do, and nobody reads it."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+    urls = ["http://{}:{}".format(host, everywhere.http_port) for host in addresses(1, 3)]
+    command = [sys.executable, SCRIPT, "-v", "--timeout", "1", "--format", "ndjson"] + urls
+    began = time.monotonic()
+    try:
+        process = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=writer, timeout=30
+        )
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert time.monotonic() - began < 1 + 1 + START
+    records = [json.loads(line) for line in process.stdout.splitlines()]
+    assert set(by_tracker(records)) == set(urls)
+
+
 def test_jobs_are_how_many_http_checks_are_under_way(check, everywhere):
     everywhere.health_fault = "silent"
     hosts = addresses(1, 6)
@@ -290,6 +322,29 @@ def test_names_that_hang_do_not_hold_the_others(check, tracker, fake):
     # Those live were not behind those that hang.
     assert max(found[given]["elapsed_ms"] for given in live) < 2500
     assert result.seconds < 3 + 1 + START
+
+
+def test_slow_names_do_not_hold_each_other(check, tracker, fake):
+    names = {"name-{}.example".format(number): "slow" for number in range(240)}
+    urls = ["http://{}:{}".format(name, tracker.http_port) for name in names]
+    records, _ = check(*urls, "--timeout", "2", "--no-scrape", env=fake(names))
+    assert [record["status"] for record in records] == ["ok"] * 240
+
+
+def test_a_redirect_to_a_name_that_hangs_does_not_hold_others(check, tracker, fake):
+    names = {"hangs.example": "hang", "live.example": ["127.0.0.1"]}
+    with ExitStack() as stack:
+        urls = []
+        for name in names:
+            other = stack.enter_context(LoopbackTracker(http_fault="redirect-other-host"))
+            other.redirect_target = "http://{}:{}/announce".format(name, tracker.http_port)
+            urls.append(other.http_url)
+        options = ("--timeout", "1", "--no-scrape")
+        records, _ = check(*urls, *options, env=fake(names))
+    found = by_tracker(records)
+    assert found[urls[0]]["status"] == "timeout"
+    # The redirect has lost the parameters, but there was an answer.
+    assert "the tracker says" in found[urls[1]]["message"]
 
 
 def test_each_name_is_looked_up_once_a_run(check, tracker, fake, tmp_path):

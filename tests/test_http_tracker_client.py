@@ -2,6 +2,7 @@
 """http_tracker_client.py: its functions, and the command with a tracker on loopback."""
 
 import base64
+import errno
 import gzip
 import itertools
 import json
@@ -1135,6 +1136,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
     b"HTTP/1.0 200 OK\r\n\r\n" + ANSWER,
     b"HTTP/1.1 200\r\n\r\n" + ANSWER,
     b"HTTP/1.1 100 Continue\r\nX: 1\r\n\r\n" + response(),
+    2 * b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" + response(),
     CHUNKED + b"1A\r\n" + ANSWER + b"\r\n0\r\n\r\n",
     CHUNKED + b"001a ; x=y\r\n" + ANSWER + b"\r\n000;x\r\nX: 1\r\n\r\n",
     CHUNKED + b"1a\n" + ANSWER + b"\n0\n\n",
@@ -1176,6 +1178,19 @@ def test_replies_that_are_broken(reply):
         failure = failure_of(server.url)
     assert failure.kind == "invalid_response"
     assert str(failure).isprintable()
+
+
+@pytest.mark.parametrize("reply, told", [
+    (b"HTTP/1.1 200 Fine\r\nContent-Length: 490\r\nContent-Type: text/x\r\n\r\nhello", "485"),
+    (CHUNKED.replace(b"OK\r\n", b"Fine\r\nContent-Type: text/x\r\n") + b"5\r\nhello\r\nx", "size"),
+])
+@pytest.mark.parametrize("status, kind", [(b"200", "invalid_response"), (b"404", "http_status")])
+def test_a_body_that_is_cut_off_is_described(reply, told, status, kind):
+    with Server(answering(reply.replace(b"200", status))) as server:
+        failure = failure_of(server.url)
+    assert failure.kind == kind
+    text = "HTTP {} Fine, text/x, ".format(status.decode())
+    assert str(failure).startswith(text) and told in str(failure) and "hello" in str(failure)
 
 
 def test_the_limit_of_the_body():
@@ -1454,32 +1469,6 @@ def test_faults_over_tls(http, secure_tracker, cacert, pythons, version, fault):
         assert record_of(result)["kind"] == outcome
 
 
-def test_one_tls_context_for_many_threads(monkeypatch):
-    import ssl
-
-    made = []
-    make = ssl.create_default_context
-
-    def slow(**settings):
-        made.append(settings)
-        time.sleep(0.05)
-        return make(**settings)
-
-    monkeypatch.setattr(ssl, "create_default_context", slow)
-    tls = client.Tls(insecure=True)
-    contexts = []
-    threads = [
-        threading.Thread(target=lambda: contexts.append(tls.context())) for _ in range(20)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(made) == 1
-    assert len(contexts) == 20
-    assert len(set(map(id, contexts))) == 1
-
-
 @pytest.mark.parametrize("content", [None, b"", b"not a certificate\n"])
 def test_a_cacert_that_has_no_certificates(http, tracker, tmp_path, content):
     path = tmp_path / "ca.pem"
@@ -1622,6 +1611,35 @@ def test_all_addresses_are_named_when_all_fail(silent_address, closed_port):
     assert "{}:{}".format(*silent_address) in str(failure)
 
 
+def test_an_address_waits_for_a_descriptor_while_others_are_tried(monkeypatch, silent_address):
+    start_connecting = client.start_connecting
+    tries = []
+
+    def scarce(address):
+        tries.append(address)
+        if len(tries) in (2, 3):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return start_connecting(address)
+
+    monkeypatch.setattr(client, "start_connecting", scarce)
+    with Server(answering(response())) as server:
+        live = "127.0.0.1", server.port
+        found = fetch("http://name.example/", resolve=resolving_to(silent_address, live))
+    assert found.address == server.address
+    assert tries == [silent_address, live, live, live]
+
+
+@pytest.mark.parametrize("version, host, other", [(6, "::1", "127.0.0.1"), (4, "127.0.0.1", "::1")])
+def test_the_ip_version_holds_behind_redirects_and_proxies(version, host, other):
+    with Server(answering(response()), other) as there:
+        with Server(redirecting(there.url), host) as server:
+            failure = failure_of(server.url, version=version)
+            assert failure.kind == "unreachable" and other in str(failure)
+        proxy = {"http_proxy": there.url}
+        assert failure_of("http://a.example/", version=version, environ=proxy).kind == "unreachable"
+    assert there.heads == []
+
+
 def test_a_deadline_that_has_passed():
     with Server(answering(response())) as server:
         assert failure_of(server.url, timeout=-1).kind == "timeout"
@@ -1668,7 +1686,7 @@ def test_a_request_to_who_does_not_read():
         started = time.monotonic()
         stream = client.Stream(ours, started + 0.5, "127.0.0.1:80", turn=None)
         with pytest.raises(client.Failure) as caught:
-            stream.sendall(bytes(10000000))
+            stream.request("GET", "/" + 10000000 * "a", {})
         assert caught.value.kind == "timeout"
         assert time.monotonic() - started < 1.5
 
