@@ -387,6 +387,12 @@ def warn_if_truncated(requested: int, returned: int) -> None:
         )
 
 
+def check_version(host: str, version: int) -> None:
+    """Raises ValueError for an address literal that is not of the IP version asked for."""
+    if version and literal_version(host) not in (None, version):
+        raise ValueError("{0} is not an IPv{1} address, as -{1} asks for".format(host, version))
+
+
 # --- end of carried region: client options ---
 
 
@@ -467,12 +473,6 @@ def literal_version(host: str):
     except (OSError, ValueError):
         return None
     return version
-
-
-def check_version(host: str, version: int) -> None:
-    """Raises ValueError for an address literal that is not of the IP version asked for."""
-    if version and literal_version(host) not in (None, version):
-        raise ValueError("{0} is not an IPv{1} address, as -{1} asks for".format(host, version))
 
 
 def show_address(address: tuple) -> str:
@@ -617,7 +617,7 @@ HttpAnnounce.__new__.__defaults__ = (None, None, None, None)
 # What all requests of a run have in common. version is that of IP, or None; headers are
 # (name, value) pairs, tls is a Tls, environ has the proxy variables, resolve looks names up like
 # look_up_within, trace is called with what is done, or None. turn is None, or a lock that a thread
-# holds when it calls fetch(), which lets go of it while it waits for something: however many
+# holds when it calls fetch(), which lets go of it while it waits for the network: however many
 # threads there are and whatever they are sent, one at a time then competes for the interpreter.
 HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ resolve trace turn")
 HttpOptions.__new__.__defaults__ = (None,)
@@ -1435,7 +1435,9 @@ def announce_to_json(reply: dict) -> dict:
         if isinstance(reply.get(key), bytes):
             shown[key.decode()] = text_of(reply[key])
     address = reply.get(b"external ip")
-    if isinstance(address, bytes) and len(address) in (4, 16):
+    # Some trackers send it as text, which may have 16 characters as well.
+    packed = isinstance(address, bytes) and len(address) in (4, 16)
+    if packed and not literal_version(text_of(address)):
         shown["external ip"] = show_ip(address)
     for name, size in (("peers", 4), ("peers6", 16)):
         if name in shown:

@@ -410,12 +410,6 @@ def literal_version(host: str):
     return version
 
 
-def check_version(host: str, version: int) -> None:
-    """Raises ValueError for an address literal that is not of the IP version asked for."""
-    if version and literal_version(host) not in (None, version):
-        raise ValueError("{0} is not an IPv{1} address, as -{1} asks for".format(host, version))
-
-
 def show_address(address: tuple) -> str:
     """Returns a socket address as 198.51.100.7:6969 or [2001:db8::1]:6969."""
     return ("[{}]:{}" if ":" in address[0] else "{}:{}").format(address[0], address[1])
@@ -1065,7 +1059,7 @@ HttpAnnounce.__new__.__defaults__ = (None, None, None, None)
 # What all requests of a run have in common. version is that of IP, or None; headers are
 # (name, value) pairs, tls is a Tls, environ has the proxy variables, resolve looks names up like
 # look_up_within, trace is called with what is done, or None. turn is None, or a lock that a thread
-# holds when it calls fetch(), which lets go of it while it waits for something: however many
+# holds when it calls fetch(), which lets go of it while it waits for the network: however many
 # threads there are and whatever they are sent, one at a time then competes for the interpreter.
 HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ resolve trace turn")
 HttpOptions.__new__.__defaults__ = (None,)
@@ -2591,7 +2585,8 @@ def share_descriptors(available: int, names: int, http: int, udp: int) -> Limits
     """Shares open files out among lookups (two each), HTTP checks (three each) and UDP sockets.
 
     Lookups and HTTP come first: a lookup that finds no descriptor free would say that the name
-    is unknown. The numbers are those wished for; where there are too few, runs go in waves.
+    is unknown. The numbers are those wished for; where there are too few, runs go in waves. An
+    HTTP check of a name with many silent addresses may want more, and then waits for them.
     """
     lookups = max(1, min(names, 256, available // 8))
     available -= 2 * lookups if names else 0

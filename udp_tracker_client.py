@@ -386,6 +386,12 @@ def warn_if_truncated(requested: int, returned: int) -> None:
         )
 
 
+def check_version(host: str, version: int) -> None:
+    """Raises ValueError for an address literal that is not of the IP version asked for."""
+    if version and literal_version(host) not in (None, version):
+        raise ValueError("{0} is not an IPv{1} address, as -{1} asks for".format(host, version))
+
+
 # --- end of carried region: client options ---
 
 
@@ -466,12 +472,6 @@ def literal_version(host: str):
     except (OSError, ValueError):
         return None
     return version
-
-
-def check_version(host: str, version: int) -> None:
-    """Raises ValueError for an address literal that is not of the IP version asked for."""
-    if version and literal_version(host) not in (None, version):
-        raise ValueError("{0} is not an IPv{1} address, as -{1} asks for".format(host, version))
 
 
 def show_address(address: tuple) -> str:

@@ -802,6 +802,8 @@ def test_what_an_announce_shows(http, tracker, fault, expected):
     (b"d11:external ip16:" + b"\0" * 15 + b"\x01" + b"8:intervali1ee",
      {"interval": 1, "external ip": "::1"}),
     (b"d11:external ip3:abc8:intervali1ee", {"interval": 1, "external ip": "abc"}),
+    (b"d11:external ip16:2001:db8:1::12348:intervali1ee",
+     {"interval": 1, "external ip": "2001:db8:1::1234"}),
     (b"d8:intervali1e1:x2:\xff\xfe2:\xff\x00i7ee",
      {"interval": 1, "x": {"hex": "fffe"}, "ff00": 7}),
     (b"d8:intervali1e15:warning message6:refus\xe9e",
