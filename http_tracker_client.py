@@ -140,16 +140,14 @@ def new_parser(prog: str, usage: str, description: str, examples: str):
                 self.error("'--' is no value that anything has")
             return self.parse_args(options + ["--"] + positionals)
 
-    def narrow_formatter(prog):
-        # argparse makes a formatter for each option, and asking for the terminal's width is slow.
-        return argparse.RawDescriptionHelpFormatter(prog, width=80)
-
+    # argparse asks for one at each option, and to look for the terminal's width is slow.
+    formatter = argparse.RawDescriptionHelpFormatter(prog, width=80)
     return Parser(
         prog=prog,
         usage=usage,
         description=description,
         epilog=examples,
-        formatter_class=narrow_formatter,
+        formatter_class=lambda prog: formatter,
         allow_abbrev=False,
     )
 
@@ -545,7 +543,11 @@ def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
 
     if not start_thread(work):
         raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
-    done.acquire(timeout=max(0, deadline - time.monotonic()))
+    left = deadline - time.monotonic()
+    while not outcome and left > 0:
+        # In slices: a signal that comes just before a wait is seen after it.
+        done.acquire(timeout=min(left, 0.2))
+        left = deadline - time.monotonic()
     if not outcome:
         raise Failure("timeout", "{}: the name lookup took too long".format(host))
     if isinstance(outcome[0], Failure):
@@ -925,17 +927,19 @@ class Pause:
 
 
 class Stream:
-    """What http.client reads from, kept to a deadline; all it raises is Failure."""
+    """A connected socket whose every operation is kept to a deadline; it raises Failure."""
 
     def __init__(self, sock, deadline, address, turn):
         self.sock = sock
         self.deadline = deadline
         self.address = address
         self.turn = turn
-        self.reader = ReplyReader(SocketReader(self))
 
     def request(self, method, target, headers):
-        """Sends a request, and returns http.client's response with its body unread."""
+        """Sends a request, and returns http.client's response with its body unread.
+
+        Raises http.client.HTTPException, too, for what is no HTTP.
+        """
         from http.client import HTTPResponse
 
         lines = ["{} {} HTTP/1.1".format(method, target)]
@@ -943,15 +947,14 @@ class Stream:
         unsent = memoryview("\r\n".join(lines + ["", ""]).encode("latin-1"))
         while unsent:
             unsent = unsent[self.within_deadline(self.sock.send, unsent) :]
+        # A new one for each request: what a proxy says beyond its answer to CONNECT is not read.
+        reader = ReplyReader(SocketReader(self))
         while True:
-            response = HTTPResponse(self, method=method)
+            response = HTTPResponse(reader, method=method)
             response.begin()
             # Before the answer there may be others, as 103 Early Hints (RFC 9110, 15.2).
-            if response.status >= 200:
+            if response.status >= 200 or response.status == 101:
                 return response
-
-    def makefile(self, mode):
-        return self.reader
 
     def within_deadline(self, operation, argument):
         """Returns what an operation of the socket returns, given no more than the time left."""
@@ -986,6 +989,10 @@ class ReplyReader(io.BufferedReader):
 
     line_bytes_left = HEADERS_LIMIT
 
+    def makefile(self, mode):
+        """Stands in for the socket of which http.client makes a reader."""
+        return self
+
     def close(self):
         """A response of http.client closes it at its end, but another may follow."""
 
@@ -1012,13 +1019,13 @@ def connect_to_any(addresses: list, deadline: float, trace=None, turn=None) -> t
     head_start = min(0.25, max(0, deadline - now) / (2 * len(addresses)))
     waiting = list(addresses)
     failures = []
+    silent = Failure("timeout", "no answer to the connection")
     with selectors.DefaultSelector() as selector:
         pending = selector.get_map()  # its keys have the socket as fileobj, its address as data
         try:
             while waiting or pending:
                 now = time.monotonic()
                 if now >= deadline:
-                    silent = Failure("timeout", "no answer to the connection")
                     failures.extend((key.data, silent) for key in pending.values())
                     break
                 if waiting and (now >= next_start or not pending):
@@ -1030,8 +1037,13 @@ def connect_to_any(addresses: list, deadline: float, trace=None, turn=None) -> t
                         sock = start_connecting(address)
                     except OSError as error:
                         if pending and error.errno == errno.EMFILE:
-                            # Its turn comes when one of those before it has failed.
+                            # The one that has been silent the longest gives way.
+                            oldest = next(iter(pending.values()))
+                            selector.unregister(oldest.fileobj)
+                            oldest.fileobj.close()
+                            failures.append((oldest.data, silent))
                             waiting.insert(0, address)
+                            next_start = now
                             continue
                         failures.append((address, network_failure(error)))
                         continue

@@ -141,16 +141,14 @@ def new_parser(prog: str, usage: str, description: str, examples: str):
                 self.error("'--' is no value that anything has")
             return self.parse_args(options + ["--"] + positionals)
 
-    def narrow_formatter(prog):
-        # argparse makes a formatter for each option, and asking for the terminal's width is slow.
-        return argparse.RawDescriptionHelpFormatter(prog, width=80)
-
+    # argparse asks for one at each option, and to look for the terminal's width is slow.
+    formatter = argparse.RawDescriptionHelpFormatter(prog, width=80)
     return Parser(
         prog=prog,
         usage=usage,
         description=description,
         epilog=examples,
-        formatter_class=narrow_formatter,
+        formatter_class=lambda prog: formatter,
         allow_abbrev=False,
     )
 
@@ -480,7 +478,11 @@ def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
 
     if not start_thread(work):
         raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
-    done.acquire(timeout=max(0, deadline - time.monotonic()))
+    left = deadline - time.monotonic()
+    while not outcome and left > 0:
+        # In slices: a signal that comes just before a wait is seen after it.
+        done.acquire(timeout=min(left, 0.2))
+        left = deadline - time.monotonic()
     if not outcome:
         raise Failure("timeout", "{}: the name lookup took too long".format(host))
     if isinstance(outcome[0], Failure):
@@ -1367,17 +1369,19 @@ class Pause:
 
 
 class Stream:
-    """What http.client reads from, kept to a deadline; all it raises is Failure."""
+    """A connected socket whose every operation is kept to a deadline; it raises Failure."""
 
     def __init__(self, sock, deadline, address, turn):
         self.sock = sock
         self.deadline = deadline
         self.address = address
         self.turn = turn
-        self.reader = ReplyReader(SocketReader(self))
 
     def request(self, method, target, headers):
-        """Sends a request, and returns http.client's response with its body unread."""
+        """Sends a request, and returns http.client's response with its body unread.
+
+        Raises http.client.HTTPException, too, for what is no HTTP.
+        """
         from http.client import HTTPResponse
 
         lines = ["{} {} HTTP/1.1".format(method, target)]
@@ -1385,15 +1389,14 @@ class Stream:
         unsent = memoryview("\r\n".join(lines + ["", ""]).encode("latin-1"))
         while unsent:
             unsent = unsent[self.within_deadline(self.sock.send, unsent) :]
+        # A new one for each request: what a proxy says beyond its answer to CONNECT is not read.
+        reader = ReplyReader(SocketReader(self))
         while True:
-            response = HTTPResponse(self, method=method)
+            response = HTTPResponse(reader, method=method)
             response.begin()
             # Before the answer there may be others, as 103 Early Hints (RFC 9110, 15.2).
-            if response.status >= 200:
+            if response.status >= 200 or response.status == 101:
                 return response
-
-    def makefile(self, mode):
-        return self.reader
 
     def within_deadline(self, operation, argument):
         """Returns what an operation of the socket returns, given no more than the time left."""
@@ -1428,6 +1431,10 @@ class ReplyReader(io.BufferedReader):
 
     line_bytes_left = HEADERS_LIMIT
 
+    def makefile(self, mode):
+        """Stands in for the socket of which http.client makes a reader."""
+        return self
+
     def close(self):
         """A response of http.client closes it at its end, but another may follow."""
 
@@ -1454,13 +1461,13 @@ def connect_to_any(addresses: list, deadline: float, trace=None, turn=None) -> t
     head_start = min(0.25, max(0, deadline - now) / (2 * len(addresses)))
     waiting = list(addresses)
     failures = []
+    silent = Failure("timeout", "no answer to the connection")
     with selectors.DefaultSelector() as selector:
         pending = selector.get_map()  # its keys have the socket as fileobj, its address as data
         try:
             while waiting or pending:
                 now = time.monotonic()
                 if now >= deadline:
-                    silent = Failure("timeout", "no answer to the connection")
                     failures.extend((key.data, silent) for key in pending.values())
                     break
                 if waiting and (now >= next_start or not pending):
@@ -1472,8 +1479,13 @@ def connect_to_any(addresses: list, deadline: float, trace=None, turn=None) -> t
                         sock = start_connecting(address)
                     except OSError as error:
                         if pending and error.errno == errno.EMFILE:
-                            # Its turn comes when one of those before it has failed.
+                            # The one that has been silent the longest gives way.
+                            oldest = next(iter(pending.values()))
+                            selector.unregister(oldest.fileobj)
+                            oldest.fileobj.close()
+                            failures.append((oldest.data, silent))
                             waiting.insert(0, address)
+                            next_start = now
                             continue
                         failures.append((address, network_failure(error)))
                         continue
@@ -2188,8 +2200,8 @@ def read_inputs(words: list, config_path: str, targets: list, environ) -> Inputs
         if not config_path:
             inputs.add_configuration("TORRUST_CHECKER_CONFIG", text)
     if config_path:
-        text = decode_text(config_path, read_input(config_path, config_path))
-        inputs.add_configuration(config_path, text)
+        source, file = ("stdin", 0) if config_path == "-" else (config_path, config_path)
+        inputs.add_configuration(source, decode_text(source, read_input(source, file)))
     for target in targets:
         inputs.add(target)
     if inputs.trackerless and not inputs.targets:
@@ -2215,9 +2227,12 @@ class Result:
     """How a check ended. Counts, interval (seconds) and address are None where not known.
 
     elapsed is in seconds, finished_at a Unix time, detail what a health check was answered.
+    under_way is the name of the last stage that a thread has begun.
     """
 
-    __slots__ = "target stages elapsed address interval seeders leechers detail finished_at".split()
+    __slots__ = (
+        "target stages elapsed address interval seeders leechers detail finished_at under_way"
+    ).split()
 
     def __init__(self, target, stages, elapsed, address=None):
         self.target = target
@@ -2228,6 +2243,7 @@ class Result:
         self.seeders = None
         self.leechers = None
         self.detail = None
+        self.under_way = None
         self.finished_at = time.time()
 
     @property
@@ -2356,9 +2372,9 @@ def check_http(result: Result, settings: Settings, deadline: float, report) -> N
     if settings.scrape and url:
         reply = run_stage(result, "scrape", ask_scrape, url, settings, deadline)
         if reply is not None:
-            counts = scrape_counts(reply, info_hash)
-            if counts != (None, None):
-                result.seeders, result.leechers = counts
+            seeders, leechers = scrape_counts(reply, info_hash)
+            result.seeders = result.seeders if seeders is None else seeders
+            result.leechers = result.leechers if leechers is None else leechers
     elif not settings.announce:
         failure = Failure("unsupported", "it has no scrape URL, and no announce was wanted")
         result.stages.append(Stage("scrape", 0, failure))
@@ -2375,6 +2391,7 @@ def check_http(result: Result, settings: Settings, deadline: float, report) -> N
 def run_stage(result, name, function, *arguments):
     """Runs function(result, …) as a stage of the result; returns its reply, None if it failed."""
     began = time.monotonic()
+    result.under_way = name
     reply = failure = None
     try:
         reply = function(result, *arguments)
@@ -2482,15 +2499,11 @@ class Lookups:
             lookup = self.lookups.get(host)
             if lookup is None:
                 lookup = self.Lookup(host)
-                # tend() starts more, where this one takes long.
-                if self.threads or self._start_thread():
-                    self.lookups[host] = lookup
-                    self.queue.append(lookup)
-                else:
-                    text = "{}: no thread can be started to look it up".format(host)
-                    lookup.outcome = Failure("resolve_failed", text)
-                    lookup.begun = time.monotonic()
-                    lookup.finished.set()
+                self.lookups[host] = lookup
+                self.queue.append(lookup)
+                # tend() starts more, and tries again where this one cannot be started.
+                if not self.threads:
+                    self._start_thread()
                 self.wake()
             return lookup
 
@@ -2499,6 +2512,9 @@ class Lookups:
         if literal_version(host):
             return look_up(host, port, version)
         lookup = self.find(host)
+        if not self.threads and not lookup.finished.is_set():
+            # No thread is to be had but the one that asks.
+            return look_up(host, port, version)
         lookup.finished.wait(max(0, deadline - time.monotonic()))
         if lookup.outcome is None:
             raise Failure("timeout", "{}: the name lookup took too long".format(host))
@@ -2511,6 +2527,11 @@ class Lookups:
             wanted = min(len(self.busy) + len(self.queue), self.FIRST_THREADS + slow, self.most)
             while self.threads < wanted and self._start_thread():
                 pass
+
+    def is_stuck(self, since: float) -> bool:
+        """Whether no thread has begun a lookup since a time of time.monotonic()."""
+        with self.lock:
+            return all(lookup.begun < since for lookup in self.busy)
 
     def _start_thread(self):
         started = start_thread(self._work)
@@ -2562,16 +2583,18 @@ class Job:
 class HttpTask:
     """A check for a thread, which fills in its result until its deadline.
 
-    address is the only one that it may go to, as text, or None.
+    address is the only one that it may go to, as text, or None; setup is how many seconds it took
+    to look it up.
     """
 
-    __slots__ = ("job", "slot", "settings", "address", "result", "deadline", "settled")
+    __slots__ = "job slot settings address setup result deadline settled".split()
 
-    def __init__(self, job, slot, settings, address):
+    def __init__(self, job, slot, settings, address, setup):
         self.job = job
         self.slot = slot
         self.settings = settings
         self.address = address
+        self.setup = setup
         self.result = Result(job.target, [], 0)
         self.deadline = None
         self.settled = False
@@ -2688,6 +2711,8 @@ class Runner:
 
     def run(self) -> None:
         """Runs until every target has its results and no timer is left, or interrupted."""
+        # Before lookups start more threads, of which there may be few.
+        self._dispatch_http()
         while not self.interrupted and (self.open or self.timers or self._http_running):
             for key, _ in self._selector.select(self._pause()):
                 if key.data is None:
@@ -2765,8 +2790,12 @@ class Runner:
             late = [job for job in jobs if self._lookup_expired(job, lookup, now)]
             for job in late:
                 jobs.remove(job)
-                text = "{}: the name lookup took too long".format(lookup.host)
-                self._found(job, Failure("timeout", text), self.settings.timeout)
+                if lookup.begun or self._lookups.threads:
+                    failure = Failure("timeout", lookup.host + ": the name lookup took too long")
+                else:
+                    text = "{}: no thread can be started to look it up".format(lookup.host)
+                    failure = Failure("resolve_failed", text)
+                self._found(job, failure, self.settings.timeout)
             if not jobs:
                 del self._looking_up[lookup]
         for task in list(self._http_running):
@@ -2806,7 +2835,10 @@ class Runner:
             return False
 
     def _lookup_expired(self, job, lookup, now):
-        return lookup.begun and now > max(job.asked, lookup.begun) + self.settings.timeout
+        since = now - self.settings.timeout
+        if lookup.begun:
+            return max(job.asked, lookup.begun) < since
+        return job.asked < since and self._lookups.is_stuck(since)
 
     def _looked_up(self, job, lookup):
         began = max(job.asked, lookup.begun)
@@ -2832,7 +2864,7 @@ class Runner:
                 port = port_of(split_url(job.target.url))
                 address = (addresses[0][0], port) + addresses[0][2:]
                 settings = self._only_at(job.target.host, address)
-                self._enqueue_http(job, slot, settings, show_address(address))
+                self._enqueue_http(job, slot, settings, show_address(address), elapsed)
 
     def _only_at(self, name, address):
         """Returns the settings with which HTTP goes to this one address of a name."""
@@ -2901,8 +2933,8 @@ class Runner:
 
     # HTTP and health.
 
-    def _enqueue_http(self, job, slot, settings, address=None):
-        task = HttpTask(job, slot, settings, address)
+    def _enqueue_http(self, job, slot, settings, address=None, setup=0):
+        task = HttpTask(job, slot, settings, address, setup)
         host = self._http_hosts.setdefault(job.target.host, [0, deque()])
         if host[0] < self.PER_HOST:
             host[0] += 1
@@ -2914,7 +2946,7 @@ class Runner:
         while self._http_ready and len(self._http_running) < self.limits.http:
             task = self._http_ready[0]
             now = time.monotonic()
-            task.deadline = now + self.settings.timeout
+            task.deadline = now + max(0, self.settings.timeout - task.setup)
             started = start_thread(self._work, task)
             patience = task.job.asked + self.settings.timeout
             if not started and (self._http_running or now < patience):
@@ -2963,13 +2995,21 @@ class Runner:
     def _give_up(self, task):
         """Goes on without a thread that is long past its deadline."""
         failure = Failure("timeout", "no end within {:g} s".format(self.settings.timeout))
-        result = self._failed(task.job.target, failure, self.settings.timeout)
-        if task.result.stages and self.settings.announce:
-            # The announce has ended, and the tracker does not answer to scrape.
-            stage = result.stages[0]._replace(name="scrape")
-            result.stages = [task.result.stages[0], stage]
-        self._http_reported(task, result)
+        self._cut_short(task, failure, self.settings.timeout)
         self._release(task)
+
+    def _cut_short(self, task, failure, elapsed):
+        """Ends a check without its thread, with what that has found out so far."""
+        found = task.result
+        result = self._failed(found.target, failure, elapsed)
+        if found.stages:
+            result.stages = list(found.stages)
+            if found.under_way != found.stages[-1].name:
+                result.stages.append(Stage(found.under_way, elapsed, failure))
+            result.address, result.interval = found.address, found.interval
+            result.seeders, result.leechers = found.seeders, found.leechers
+            result.detail = found.detail
+        self._http_reported(task, result)
 
     def _release(self, task):
         """Makes room for the next request to a host, and in the pool."""
@@ -2991,6 +3031,8 @@ class Runner:
         for check in {key.data for key in list(self._selector.get_map().values()) if key.data}:
             check.end(failure, now)
             self._after(check, now)
+        for task in self._http_running:
+            self._cut_short(task, failure, now - task.job.asked)
         for job in list(self.open):
             for slot, result in enumerate(job.results):
                 if result is None:

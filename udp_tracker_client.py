@@ -139,16 +139,14 @@ def new_parser(prog: str, usage: str, description: str, examples: str):
                 self.error("'--' is no value that anything has")
             return self.parse_args(options + ["--"] + positionals)
 
-    def narrow_formatter(prog):
-        # argparse makes a formatter for each option, and asking for the terminal's width is slow.
-        return argparse.RawDescriptionHelpFormatter(prog, width=80)
-
+    # argparse asks for one at each option, and to look for the terminal's width is slow.
+    formatter = argparse.RawDescriptionHelpFormatter(prog, width=80)
     return Parser(
         prog=prog,
         usage=usage,
         description=description,
         epilog=examples,
-        formatter_class=narrow_formatter,
+        formatter_class=lambda prog: formatter,
         allow_abbrev=False,
     )
 
@@ -544,7 +542,11 @@ def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
 
     if not start_thread(work):
         raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
-    done.acquire(timeout=max(0, deadline - time.monotonic()))
+    left = deadline - time.monotonic()
+    while not outcome and left > 0:
+        # In slices: a signal that comes just before a wait is seen after it.
+        done.acquire(timeout=min(left, 0.2))
+        left = deadline - time.monotonic()
     if not outcome:
         raise Failure("timeout", "{}: the name lookup took too long".format(host))
     if isinstance(outcome[0], Failure):

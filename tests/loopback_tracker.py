@@ -1271,6 +1271,7 @@ enter_http_faults(("announce",), [
     ("too-many-peers", "1,000,000 compact peers, 6 MB", answer(with_peers(COMPACT_PEERS * 500000))),
 ])
 enter_http_faults(("scrape",), [
+    ("scrape-silent", "accepts a scrape request and says nothing", hold),
     ("scrape-empty", "a scrape answer with no entry in files",
      answer(lambda right: {b"files": {}})),
     ("scrape-truncated", "a scrape answer that lacks the last entry",

@@ -667,6 +667,19 @@ def two_hosts():
         yield running
 
 
+def test_an_interrupted_check_keeps_what_had_ended(tracker):
+    tracker.http_fault = "scrape-silent"
+    process = start(tracker.http_url, "--timeout", "60", "--format", "ndjson")
+    tracker.wait_for(lambda record: record.action == "scrape", timeout=20)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=10)
+    record = json.loads(stdout)
+    assert (process.returncode, stderr, record["status"]) == (130, "", "partial")
+    assert [stage["ok"] for stage in record["stages"]] == [True, False]
+    assert record["message"] == "scrape: interrupted"
+    assert (record["interval"], record["leechers"]) == (120, 1)
+
+
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_reports_all_there_is(two_hosts, fake, number, code):
     process, inputs = start_and_wait(two_hosts, fake)

@@ -221,6 +221,7 @@ broken-dictionary-peers           ok                 ok                 ok      
 peer-control-characters           ok                 ok                 ok             ok
 many-peers                        ok                 ok                 ok             ok
 too-many-peers                    too_large          ok                 error          ok
+scrape-silent                     ok                 timeout            partial        ok
 scrape-empty                      ok                 short              ok             ok
 scrape-truncated                  ok                 short              ok             ok
 scrape-flags                      ok                 ok                 ok             ok
