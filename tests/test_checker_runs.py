@@ -252,17 +252,28 @@ def test_few_threads(check, everywhere, fake, threads):
     names = {"live-{}.example".format(number): ["127.0.0.1"] for number in range(10)}
     inputs = ["udp://{}:{}".format(name, everywhere.udp_port) for name in names]
     inputs += ["http://{}:{}".format(host, everywhere.http_port) for host in addresses(2, 10)]
-    records, result = check(*inputs, everywhere.udp_url, "--timeout", "5", env=fake(names, threads))
+    inputs += ["http://{}:{}".format(name, everywhere.http_port) for name in names]
+    timeout = 5 if threads else 1
+    options = ["--timeout", timeout, everywhere.udp_url]
+    records, result = check(*inputs, *options, env=fake(names, threads))
     assert (result.code, result.stderr) == (0, "")
     found = by_tracker(records)
     assert set(found) == set(inputs) | {everywhere.udp_url}
-    # No thread is needed for the UDP tracker at an address, and more than one for names and HTTP.
+    # No thread is needed for a UDP tracker at an address.
     assert found[everywhere.udp_url]["status"] == "ok"
-    statuses = {found[given]["status"] for given in inputs}
-    if threads == 0:
-        assert statuses == {"error"}
-    if threads == 3:
-        assert statuses == {"ok"}
+    assert {found[given]["status"] for given in inputs} == {"ok" if threads else "error"}
+    assert result.seconds < timeout + 1 + START
+
+
+def test_names_that_hang_leave_a_thread_for_http(check, everywhere, fake):
+    names = {"hangs-{}.example".format(number): "hang" for number in range(5)}
+    hanging = ["udp://{}:1".format(name) for name in names]
+    live = ["http://{}:{}".format(host, everywhere.http_port) for host in addresses(1, 2)]
+    records, result = check(*hanging, *live, "--timeout", "1", env=fake(names, threads=3))
+    found = by_tracker(records)
+    assert {found[given]["status"] for given in live} == {"ok"}
+    assert {found[given]["status"] for given in hanging} == {"timeout"}
+    assert result.seconds < 2 * 1 + 1 + START
 
 
 def test_one_that_blocks_does_not_hold_the_run(everywhere):
