@@ -249,34 +249,27 @@ def parse_info_hash(text: str) -> bytes:
     Raises ValueError for anything else.
     """
     if text[:8].lower() == "magnet:?":
-        topics = magnet_topics(text)
-        hashes = []
+        values = magnet_values(text, "xt")
+        topics = [value.replace("%3A", ":").replace("%3a", ":") for value in values]
     else:
-        topics = [text]
-        hashes = [decode_hash(text)]
+        topics = ["urn:btih:" + text, "urn:btmh:1220" + text, text]
     for prefix, sizes in (("urn:btih:", (40, 32)), ("urn:btmh:1220", (64,))):
         for topic in topics:
-            if topic.lower().startswith(prefix) and len(topic) - len(prefix) in sizes:
-                hashes.append(decode_hash(topic[len(prefix) :]))
-    for info_hash in hashes:
-        if info_hash:
-            return info_hash
+            digits = topic[len(prefix) :]
+            if topic.lower().startswith(prefix) and len(digits) in sizes and decode_hash(digits):
+                return decode_hash(digits)
     raise ValueError(
         "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
         "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
     )
 
 
-def magnet_topics(text: str) -> list:
-    """Returns the exact topics (xt, xt.1 …) of a magnet link."""
+def magnet_values(text: str, key: str) -> list:
+    """Returns the values that a magnet link has for a key, as xt, and for xt.1, xt.2 and so on."""
     import re
 
     parts = [part.partition("=") for part in text[8:].split("&")]
-    return [
-        value.replace("%3A", ":").replace("%3a", ":")
-        for name, _, value in parts
-        if re.match(r"xt(\.[0-9]+)?\Z", name)
-    ]
+    return [value for name, _, value in parts if re.match(key + r"(\.[0-9]+)?\Z", name)]
 
 
 def decode_hash(text: str) -> bytes:
@@ -608,14 +601,6 @@ REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 DEFAULT_PORTS = {"http": 80, "https": 443}
 PROXY_PORT = 1080  # as curl has it
 
-# What an announce says of the caller; those after compact may be None, and are then left out.
-HttpAnnounce = namedtuple(
-    "HttpAnnounce",
-    "info_hash peer_id port uploaded downloaded left event compact"
-    " peers_wanted key peer_addr tracker_id",
-)
-HttpAnnounce.__new__.__defaults__ = (None, None, None, None)
-
 # What all requests of a run have in common. version is that of IP, or None; headers are
 # (name, value) pairs, tls is a Tls, environ has the proxy variables, resolve looks names up like
 # look_up_within, trace is called with what is done, or None. turn is None, or a lock that a thread
@@ -683,36 +668,15 @@ def scrape_url(text: str) -> str:
     return base + "/".join(segments) + query
 
 
-def announce_query(announce: HttpAnnounce) -> str:
-    """Returns the query of an announce request (BEP 3, 7, 23)."""
+def encode_query(parameters: list) -> str:
+    """Returns a query of (name, value) pairs of bytes, text and numbers; None is left out."""
     from urllib.parse import quote
 
-    parameters = [
-        ("info_hash", announce.info_hash),
-        ("peer_id", announce.peer_id),
-        ("port", announce.port),
-        ("uploaded", announce.uploaded),
-        ("downloaded", announce.downloaded),
-        ("left", announce.left),
-        ("event", None if announce.event == "none" else announce.event),
-        ("compact", announce.compact),
-        ("numwant", announce.peers_wanted),
-        ("key", announce.key),
-        ("ip", announce.peer_addr),
-        ("trackerid", announce.tracker_id),
-    ]
     return "&".join(
         "{}={}".format(name, value if isinstance(value, int) else quote(value, safe=""))
         for name, value in parameters
         if value is not None
     )
-
-
-def scrape_query(info_hashes: list) -> str:
-    """Returns the query of a scrape request (BEP 48); "" for a full scrape."""
-    from urllib.parse import quote
-
-    return "&".join("info_hash=" + quote(info_hash, safe="") for info_hash in info_hashes)
 
 
 def with_query(url: str, query: str) -> str:
@@ -1643,12 +1607,25 @@ def parse_arguments(argv: list, prog: str) -> tuple:
 
 
 def build_query(command: str, arguments) -> str:
-    """Returns the query that the arguments ask for."""
+    """Returns the query that the arguments ask for (BEP 3, 7, 23, 48); "" for a full scrape."""
     if command == "scrape":
-        return scrape_query(arguments.info_hash)
-    # The options are named as the fields are.
-    values = [getattr(arguments, name) for name in HttpAnnounce._fields]
-    return announce_query(HttpAnnounce(*values))
+        return encode_query([("info_hash", info_hash) for info_hash in arguments.info_hash])
+    return encode_query(
+        [
+            ("info_hash", arguments.info_hash),
+            ("peer_id", arguments.peer_id),
+            ("port", arguments.port),
+            ("uploaded", arguments.uploaded),
+            ("downloaded", arguments.downloaded),
+            ("left", arguments.left),
+            ("event", None if arguments.event == "none" else arguments.event),
+            ("compact", arguments.compact),
+            ("numwant", arguments.peers_wanted),
+            ("key", arguments.key),
+            ("ip", arguments.peer_addr),
+            ("trackerid", arguments.tracker_id),
+        ]
+    )
 
 
 def ask(command: str, arguments, url: str) -> tuple:

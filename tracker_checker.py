@@ -250,34 +250,27 @@ def parse_info_hash(text: str) -> bytes:
     Raises ValueError for anything else.
     """
     if text[:8].lower() == "magnet:?":
-        topics = magnet_topics(text)
-        hashes = []
+        values = magnet_values(text, "xt")
+        topics = [value.replace("%3A", ":").replace("%3a", ":") for value in values]
     else:
-        topics = [text]
-        hashes = [decode_hash(text)]
+        topics = ["urn:btih:" + text, "urn:btmh:1220" + text, text]
     for prefix, sizes in (("urn:btih:", (40, 32)), ("urn:btmh:1220", (64,))):
         for topic in topics:
-            if topic.lower().startswith(prefix) and len(topic) - len(prefix) in sizes:
-                hashes.append(decode_hash(topic[len(prefix) :]))
-    for info_hash in hashes:
-        if info_hash:
-            return info_hash
+            digits = topic[len(prefix) :]
+            if topic.lower().startswith(prefix) and len(digits) in sizes and decode_hash(digits):
+                return decode_hash(digits)
     raise ValueError(
         "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
         "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
     )
 
 
-def magnet_topics(text: str) -> list:
-    """Returns the exact topics (xt, xt.1 …) of a magnet link."""
+def magnet_values(text: str, key: str) -> list:
+    """Returns the values that a magnet link has for a key, as xt, and for xt.1, xt.2 and so on."""
     import re
 
     parts = [part.partition("=") for part in text[8:].split("&")]
-    return [
-        value.replace("%3A", ":").replace("%3a", ":")
-        for name, _, value in parts
-        if re.match(r"xt(\.[0-9]+)?\Z", name)
-    ]
+    return [value for name, _, value in parts if re.match(key + r"(\.[0-9]+)?\Z", name)]
 
 
 def decode_hash(text: str) -> bytes:
@@ -1050,14 +1043,6 @@ REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 DEFAULT_PORTS = {"http": 80, "https": 443}
 PROXY_PORT = 1080  # as curl has it
 
-# What an announce says of the caller; those after compact may be None, and are then left out.
-HttpAnnounce = namedtuple(
-    "HttpAnnounce",
-    "info_hash peer_id port uploaded downloaded left event compact"
-    " peers_wanted key peer_addr tracker_id",
-)
-HttpAnnounce.__new__.__defaults__ = (None, None, None, None)
-
 # What all requests of a run have in common. version is that of IP, or None; headers are
 # (name, value) pairs, tls is a Tls, environ has the proxy variables, resolve looks names up like
 # look_up_within, trace is called with what is done, or None. turn is None, or a lock that a thread
@@ -1125,36 +1110,15 @@ def scrape_url(text: str) -> str:
     return base + "/".join(segments) + query
 
 
-def announce_query(announce: HttpAnnounce) -> str:
-    """Returns the query of an announce request (BEP 3, 7, 23)."""
+def encode_query(parameters: list) -> str:
+    """Returns a query of (name, value) pairs of bytes, text and numbers; None is left out."""
     from urllib.parse import quote
 
-    parameters = [
-        ("info_hash", announce.info_hash),
-        ("peer_id", announce.peer_id),
-        ("port", announce.port),
-        ("uploaded", announce.uploaded),
-        ("downloaded", announce.downloaded),
-        ("left", announce.left),
-        ("event", None if announce.event == "none" else announce.event),
-        ("compact", announce.compact),
-        ("numwant", announce.peers_wanted),
-        ("key", announce.key),
-        ("ip", announce.peer_addr),
-        ("trackerid", announce.tracker_id),
-    ]
     return "&".join(
         "{}={}".format(name, value if isinstance(value, int) else quote(value, safe=""))
         for name, value in parameters
         if value is not None
     )
-
-
-def scrape_query(info_hashes: list) -> str:
-    """Returns the query of a scrape request (BEP 48); "" for a full scrape."""
-    from urllib.parse import quote
-
-    return "&".join("info_hash=" + quote(info_hash, safe="") for info_hash in info_hashes)
 
 
 def with_query(url: str, query: str) -> str:
@@ -2057,18 +2021,14 @@ class Inputs:
 
     def add_magnet(self, source: str, text: str) -> None:
         """Adds the trackers (tr) of a magnet link (BEP 9); raises ConfigurationError."""
-        import re
         from urllib.parse import unquote
 
         try:
             info_hash = parse_info_hash(text)
         except ValueError as error:
             raise ConfigurationError(source, str(error))
-        parts = [part.partition("=") for part in text[8:].split("&")]
-        trackers = [
-            unquote(value) for name, _, value in parts if re.match(r"tr(\.[0-9]+)?\Z", name)
-        ]
-        self.add_torrent(source, info_hash, [url for url in trackers if url], "magnet link")
+        trackers = [unquote(value) for value in magnet_values(text, "tr") if value]
+        self.add_torrent(source, info_hash, trackers, "magnet link")
 
     def add_torrent_file(self, source: str, data: bytes) -> None:
         """Adds the trackers of a .torrent (BEP 3, 12); raises ConfigurationError."""
@@ -2366,7 +2326,7 @@ def check_http(result: Result, settings: Settings, deadline: float, report) -> N
             result.interval, result.seeders, result.leechers = announce_counts(reply)
     accepted = reply is not None
     try:
-        url = with_query(scrape_url(target.url), scrape_query([info_hash]))
+        url = with_query(scrape_url(target.url), encode_query([("info_hash", info_hash)]))
     except ValueError:
         url = None
     if settings.scrape and url:
@@ -2404,18 +2364,18 @@ def run_stage(result, name, function, *arguments):
 
 def announcing(url: str, info_hash: bytes, event: str) -> str:
     """Returns the URL of an announce, never as a seeder."""
-    announce = HttpAnnounce(
-        info_hash=info_hash,
-        peer_id=PEER_ID,
-        port=PEER_PORT,
-        uploaded=0,
-        downloaded=0,
-        left=1,
-        event=event,
-        compact=1,
-        peers_wanted=0 if event == "stopped" else 1,
-    )
-    return with_query(url, announce_query(announce))
+    parameters = [
+        ("info_hash", info_hash),
+        ("peer_id", PEER_ID),
+        ("port", PEER_PORT),
+        ("uploaded", 0),
+        ("downloaded", 0),
+        ("left", 1),
+        ("event", event),
+        ("compact", 1),
+        ("numwant", 0 if event == "stopped" else 1),
+    ]
+    return with_query(url, encode_query(parameters))
 
 
 def ask_announce(result, url, settings, deadline):

@@ -248,34 +248,27 @@ def parse_info_hash(text: str) -> bytes:
     Raises ValueError for anything else.
     """
     if text[:8].lower() == "magnet:?":
-        topics = magnet_topics(text)
-        hashes = []
+        values = magnet_values(text, "xt")
+        topics = [value.replace("%3A", ":").replace("%3a", ":") for value in values]
     else:
-        topics = [text]
-        hashes = [decode_hash(text)]
+        topics = ["urn:btih:" + text, "urn:btmh:1220" + text, text]
     for prefix, sizes in (("urn:btih:", (40, 32)), ("urn:btmh:1220", (64,))):
         for topic in topics:
-            if topic.lower().startswith(prefix) and len(topic) - len(prefix) in sizes:
-                hashes.append(decode_hash(topic[len(prefix) :]))
-    for info_hash in hashes:
-        if info_hash:
-            return info_hash
+            digits = topic[len(prefix) :]
+            if topic.lower().startswith(prefix) and len(digits) in sizes and decode_hash(digits):
+                return decode_hash(digits)
     raise ValueError(
         "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
         "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
     )
 
 
-def magnet_topics(text: str) -> list:
-    """Returns the exact topics (xt, xt.1 …) of a magnet link."""
+def magnet_values(text: str, key: str) -> list:
+    """Returns the values that a magnet link has for a key, as xt, and for xt.1, xt.2 and so on."""
     import re
 
     parts = [part.partition("=") for part in text[8:].split("&")]
-    return [
-        value.replace("%3A", ":").replace("%3a", ":")
-        for name, _, value in parts
-        if re.match(r"xt(\.[0-9]+)?\Z", name)
-    ]
+    return [value for name, _, value in parts if re.match(key + r"(\.[0-9]+)?\Z", name)]
 
 
 def decode_hash(text: str) -> bytes:

@@ -207,7 +207,8 @@ def check(case):
         url = http.scrape_url(url)
     with fake_network(replies) as connections:
         try:
-            return ask(command, http.with_query(url, http.scrape_query([HASH])), limit)
+            query = http.encode_query([("info_hash", HASH)])
+            return ask(command, http.with_query(url, query), limit)
         except http.Failure as failure:
             assert failure.kind in KINDS, failure.kind
             assert str(failure)

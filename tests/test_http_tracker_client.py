@@ -294,33 +294,11 @@ def test_broken_urls(url, expected):
             function(url)
 
 
-def test_announce_query():
-    announce = client.HttpAnnounce(
-        info_hash=bytes(range(20)), peer_id=b"-TR4040-abcdefghijkl", port=6881, uploaded=1,
-        downloaded=2, left=3, event="started", compact=1,
-    )
-    query = client.announce_query(announce)
-    assert query == (
-        "info_hash=%00%01%02%03%04%05%06%07%08%09%0A%0B%0C%0D%0E%0F%10%11%12%13"
-        "&peer_id=-TR4040-abcdefghijkl&port=6881&uploaded=1&downloaded=2&left=3&event=started"
-        "&compact=1"
-    )
-    for event in ("none", None):
-        assert "event" not in client.announce_query(announce._replace(event=event))
-    everything = announce._replace(
-        peer_addr="2001:db8::1", peers_wanted=0, key=b"a&b=\xff", tracker_id="é #"
-    )
-    added = client.announce_query(everything)[len(query) :]
-    assert sorted(added[1:].split("&")) == [
-        "ip=2001%3Adb8%3A%3A1", "key=a%26b%3D%FF", "numwant=0", "trackerid=%C3%A9%20%23",
-    ]
-
-
-def test_scrape_query():
-    assert client.scrape_query([]) == ""
-    query = client.scrape_query([HASH_BYTES, b"\xff" * 20])
-    assert query == "info_hash=%9C8B%22%13%E3%0B%FF%21%2B0%C3%60%D2o%9A%02%13d%22&info_hash=" + (
-        "%FF" * 20
+def test_encode_query():
+    assert client.encode_query([]) == ""
+    parameters = [("a", bytes(range(20))), ("b", "é #&="), ("c", 0), ("d", None), ("e", ""), ("a", 1)]
+    assert client.encode_query(parameters) == (
+        "a=%00%01%02%03%04%05%06%07%08%09%0A%0B%0C%0D%0E%0F%10%11%12%13&b=%C3%A9%20%23%26%3D&c=0&e=&a=1"
     )
 
 
