@@ -3113,6 +3113,7 @@ def down_results(results: list) -> list:
     return [result for result in checked or results if not result.up]
 
 
+NARROW = 80  # columns for tracker and reason, below which both side by side cannot be read
 COLOURS = {"ok": 32, "partial": 33, "timeout": 31, "error": 31, UNSUPPORTED: 35}
 
 
@@ -3128,42 +3129,42 @@ def report_table(
 ) -> str:
     """Returns an aligned table with a row for each result and a line of totals.
 
-    columns is the width of the terminal, None where lines may have any length.
+    columns is the width of the terminal, None where lines may have any length. In a narrow one
+    the reason of a failure stands where its numbers would be.
     """
-    rows = [("STATUS", "LATENCY", "SEEDERS", "LEECHERS", "TRACKER", "")]
+    rows = [("STATUS", ("LATENCY", "SEEDERS", "LEECHERS"), "TRACKER", "")]
     for result in results:
         tracker = show_tracker(result, all_addresses or result.target.kind == UDP)
-        unsupported = result.target.kind == UNSUPPORTED
-        rows.append(
-            (
-                UNSUPPORTED if unsupported else result.status,
-                "{:.0f} ms".format(result.elapsed * 1000) if result.up else "-",
-                "-" if result.seeders is None else str(result.seeders),
-                "-" if result.leechers is None else str(result.leechers),
-                escape(tracker),
-                escape(result.message or ""),
-            )
+        numbers = (
+            "{:.0f} ms".format(result.elapsed * 1000) if result.up else "-",
+            "-" if result.seeders is None else str(result.seeders),
+            "-" if result.leechers is None else str(result.leechers),
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    room = columns - 1 - sum(widths[:4]) - 8 if columns else sum(widths)
-    if widths[4] + 2 + widths[5] > room:
-        # Where a row does not fit, its reason keeps some room beside the tracker.
-        widths[4] = min(widths[4], max(16, room * 3 // 5))
+        status = UNSUPPORTED if result.target.kind == UNSUPPORTED else result.status
+        rows.append((status, numbers, escape(tracker), escape(result.message or "")))
+    statuses, numbers, trackers, reasons = zip(*rows)
+    status_width, tracker_width, reason_width = [
+        max(map(len, texts)) for texts in (statuses, trackers, reasons)
+    ]
+    number_widths = [max(map(len, texts)) for texts in zip(*numbers)]
+    room = tracker_width + 2 + reason_width
+    narrow = False
+    if columns:
+        left = columns - 1 - status_width - sum(number_widths) - 8
+        narrow = left < min(room, NARROW)
+        if left < room and not narrow:
+            tracker_width = min(tracker_width, left * 3 // 5)
+        room = left
     lines = []
-    for status, latency, seeders, leechers, tracker, why in rows:
-        most = widths[4] if why else room
-        if len(tracker) > most:
-            tracker = tracker[: most - 3] + "..."
-        cells = (
-            latency.rjust(widths[1]),
-            seeders.rjust(widths[2]),
-            leechers.rjust(widths[3]),
-            tracker.ljust(widths[4]),
-            why,
-        )
-        line = (status.ljust(widths[0]) + "  " + "  ".join(cells)).rstrip()
-        if columns and len(line) >= columns:
-            line = line[: columns - 4] + "..."
+    for status, numbers, tracker, reason in rows:
+        cells = "  ".join(text.rjust(width) for text, width in zip(numbers, number_widths))
+        if narrow:
+            if numbers[0] == "-":
+                cells = shorten(reason.partition(": ")[2], len(cells)).ljust(len(cells))
+        elif reason:
+            tracker = "{}  {}".format(shorten(tracker, tracker_width).ljust(tracker_width), reason)
+        line = "{}  {}  {}".format(status.ljust(status_width), cells, shorten(tracker, room))
+        line = shorten(line.rstrip(), columns - 1 if columns else len(line))
         if colour and status in COLOURS:
             line = "\x1b[{}m{}\x1b[0m{}".format(COLOURS[status], status, line[len(status) :])
         lines.append(line)
@@ -3171,6 +3172,10 @@ def report_table(
     totals = "{up} up ({partial} partial), {down} down, {unsupported} unsupported".format(**counts)
     lines.append(totals)
     return "\n".join(lines) + "\n"
+
+
+def shorten(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: max(0, width - 3)] + "..."
 
 
 METRICS = (

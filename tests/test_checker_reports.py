@@ -354,7 +354,7 @@ def test_table(check, tracker, partial):
     assert totals == "3 up (1 partial), 2 down, 1 unsupported"
 
 
-@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize("columns", [44, 60, 80, 200])
 def test_a_table_fits_the_terminal(tracker, columns):
     long = "{}/fault/failure/{}/announce".format(tracker.http_url, "long" * 40)
     shown = run_on_terminal("stdout", columns, "--format", "table", tracker.udp_url, long, DEAD_UDP)
@@ -364,7 +364,8 @@ def test_a_table_fits_the_terminal(tracker, columns):
     if columns >= 80:
         assert lines[1].endswith(tracker.udp_url)
         assert tracker.http_url in lines[2]
-        assert "announce: " in lines[2]
+        assert "the tracker says" in lines[2]
+        assert "connection refused" in lines[3] and lines[3].endswith(DEAD_UDP) is (columns == 80)
 
 
 def test_a_table_in_a_pipe_has_no_limit_and_no_colour(check, tracker):
