@@ -14,7 +14,6 @@ Exit code 0: all limits hold; 1: one is broken. Needs Linux, and takes some six 
 """
 import argparse
 import getpass
-import multiprocessing
 import os
 import resource
 import shutil
@@ -27,6 +26,8 @@ import threading
 import time
 from collections import namedtuple
 from contextlib import contextmanager
+
+from servers import server
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -113,26 +114,6 @@ def serve_live_udp(ready):
     with LoopbackTracker(hosts=("0.0.0.0",)) as tracker:
         ready.send(tracker.udp_port)
         signal.pause()
-
-
-def start_server(serve, ready):
-    # Ctrl-C reaches this process too; it is for its parent to end it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve(ready)
-
-
-@contextmanager
-def server(serve):
-    """Yields the port of a server that runs in a process of its own."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=start_server, args=(serve, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield ours.recv()
-    finally:
-        process.terminate()
-        process.join()
 
 
 # start: a context manager that gives a port; results: of these texts the report has one for each

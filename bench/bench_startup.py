@@ -17,7 +17,6 @@ let it do at every start is in all rows, and brings the ratios nearer to 1: the 
 how much that is. Needs Python 3.8 and a POSIX system.
 """
 import argparse
-import multiprocessing
 import os
 import shutil
 import signal
@@ -26,12 +25,12 @@ import sys
 import tempfile
 import time
 from collections import namedtuple
-from contextlib import contextmanager
 from statistics import median
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 from loopback_tracker import LoopbackTracker  # noqa: E402
+from servers import server  # noqa: E402
 
 SCRIPTS = ("bencode.py", "udp_tracker_client.py", "http_tracker_client.py", "tracker_checker.py")
 INFO_HASH = "9c38422213e30bff212b30c360d26f9a02136422"
@@ -137,26 +136,11 @@ def report(commands, samples):
 # --- tracker, interpreters, command line ---
 
 
-def serve(connection):
-    """Runs the loopback tracker in a process of its own, until it is terminated."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def serve(ready):
+    """Runs the loopback tracker until its process is ended."""
     with LoopbackTracker() as tracker:
-        connection.send((tracker.udp_url, tracker.http_url))
+        ready.send((tracker.udp_url, tracker.http_url))
         signal.pause()
-
-
-@contextmanager
-def running_tracker():
-    """Yields (UDP URL, HTTP URL) of a loopback tracker."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=serve, args=(theirs,), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield ours.recv()
-    finally:
-        process.terminate()
-        process.join()
 
 
 def find_interpreters():
@@ -189,7 +173,7 @@ def main():
     arguments = parser.parse_args()
     pythons = [os.path.abspath(path) for path in arguments.python or find_interpreters()]
     over = []
-    with tempfile.TemporaryDirectory() as folder, running_tracker() as urls:
+    with tempfile.TemporaryDirectory() as folder, server(serve) as urls:
         for script in SCRIPTS:
             shutil.copy(os.path.join(ROOT, script), folder)
         commands = commands_for(folder, *urls)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from functools import partial
 from glob import glob
 
 import pytest
@@ -88,6 +89,46 @@ def run_script():
         return Result(process.returncode, process.stdout, process.stderr, seconds)
 
     return run
+
+
+@pytest.fixture
+def udp(run_script):
+    """A function that runs udp_tracker_client.py and returns its Result."""
+    return partial(run_script, "udp_tracker_client.py")
+
+
+@pytest.fixture
+def http(run_script):
+    """A function that runs http_tracker_client.py and returns its Result."""
+    return partial(run_script, "http_tracker_client.py")
+
+
+@pytest.fixture
+def check(run_script):
+    """A function that runs tracker_checker.py with a time-out of 3 s and returns its Result."""
+    return partial(run_script, "tracker_checker.py", "--timeout", "3")
+
+
+@pytest.fixture
+def start_script():
+    """A function that starts a script and returns the Popen; what still runs is killed."""
+    processes = []
+
+    def start(script, *arguments, env=None, **settings):
+        streams = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", os.path.join(ROOT, script)]
+            + [str(argument) for argument in arguments],
+            env=dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1", **(env or {})),
+            **dict(streams, **settings)
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

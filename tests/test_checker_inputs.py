@@ -27,16 +27,6 @@ HEALTH_1 = "http://127.0.0.1:1/health"
 
 
 @pytest.fixture
-def check(run_script):
-    """A function that runs the checker and returns its Result."""
-
-    def run(*arguments, **settings):
-        return run_script("tracker_checker.py", "--timeout", "3", *arguments, **settings)
-
-    return run
-
-
-@pytest.fixture
 def trackers(check):
     """A function that runs the checker and returns the trackers of its results, sorted."""
 

@@ -30,16 +30,6 @@ ALL_OK = OK_STAGES + [["Announce", {"Ok": None}], ["Scrape", {"Ok": None}]]
 
 
 @pytest.fixture
-def check(run_script):
-    """A function that runs the checker and returns its Result."""
-
-    def run(*arguments, **settings):
-        return run_script("tracker_checker.py", "--timeout", "3", *arguments, **settings)
-
-    return run
-
-
-@pytest.fixture
 def partial():
     """A tracker whose announce works and whose scrape does not, over UDP and HTTP."""
     with LoopbackTracker(udp_fault="error-on-scrape", http_fault="missing-files") as running:

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from functools import partial
 
 import http_tracker_client as client
 import pytest
@@ -33,34 +34,8 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.fixture
-def http(run_script):
-    """A function that runs the client and returns its Result."""
-
-    def run(*arguments, **settings):
-        return run_script(SCRIPT, *arguments, **settings)
-
-    return run
-
-
-@pytest.fixture
-def start():
-    """A function that starts the client and returns the Popen; what still runs is killed."""
-    processes = []
-
-    def run(*arguments, env=None, **settings):
-        process = subprocess.Popen(
-            [sys.executable, "-W", "error", os.path.join(ROOT, SCRIPT)]
-            + [str(argument) for argument in arguments],
-            env=dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1", **(env or {})),
-            **dict(dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True), **settings)
-        )
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        process.kill()
-        process.communicate()
+def start(start_script):
+    return partial(start_script, SCRIPT)
 
 
 class Server:

@@ -144,6 +144,14 @@ def moments(number):
     return [2.5 * rng.random() ** 2 for _ in range(TIMES)]
 
 
+def interrupt_checker(trackers, number, moment, *options):
+    """Sends the checker a signal when it has run for so many seconds; returns what end() does."""
+    run = Running("tracker_checker.py", *options, stdin="\n".join(trackers).encode())
+    run.wait_for_byte()
+    run.let_run(moment)
+    return run.end(number)
+
+
 @pytest.mark.timeout(60 + 12 * TIMES)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_over_a_thousand_trackers(everywhere, number):
@@ -154,10 +162,7 @@ def test_a_run_over_a_thousand_trackers(everywhere, number):
         # A hash of its own, by which to know the requests of this run from late ones of another.
         info_hash = (1000 * number + run_number).to_bytes(20, "big")
         options = ["-", "--timeout", 60, "--info-hash", info_hash.hex()]
-        run = Running("tracker_checker.py", *options, stdin="\n".join(given).encode())
-        run.wait_for_byte()
-        run.let_run(moment)
-        code, stdout, stderr, seconds = run.end(number)
+        code, stdout, stderr, seconds = interrupt_checker(given, number, moment, *options)
         longest = max(longest, seconds)
         note = "interrupted after {:.3f} s".format(moment)
         assert (code, stderr) == (CODES[number], ""), note
@@ -181,10 +186,7 @@ def test_the_monitor(everywhere, number):
     whole, longest = 0, 0
     for moment in moments(100 + number):
         options = ["monitor", "-", "--interval", 0.5, "--timeout", 30]
-        run = Running("tracker_checker.py", *options, stdin="\n".join(given).encode())
-        run.wait_for_byte()
-        run.let_run(moment)
-        code, stdout, stderr, seconds = run.end(number)
+        code, stdout, stderr, seconds = interrupt_checker(given, number, moment, *options)
         longest = max(longest, seconds)
         note = "interrupted after {:.3f} s".format(moment)
         assert seconds < 1, note

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import udp_tracker_client
@@ -50,35 +51,8 @@ def run_redirected(redirection, *arguments):
 
 
 @pytest.fixture
-def udp(run_script):
-    """A function that runs the client and returns its Result."""
-
-    def run(*arguments, **settings):
-        return run_script(SCRIPT, *arguments, **settings)
-
-    return run
-
-
-@pytest.fixture
-def start():
-    """A function that starts the client and returns the Popen; what still runs is killed."""
-    processes = []
-
-    def run(*arguments, stdout=subprocess.PIPE, **variables):
-        process = subprocess.Popen(
-            CLIENT + list(arguments),
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            env=environment(**variables),
-        )
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        process.kill()
-        process.communicate()
+def start(start_script):
+    return partial(start_script, SCRIPT)
 
 
 RESOLVER = '''
@@ -637,7 +611,7 @@ def test_a_scope_that_does_not_exist(udp):
 
 @pytest.mark.parametrize("command", ["announce", "scrape"])
 def test_a_name_lookup_that_hangs(start, names, command):
-    process = start(command, "udp://slow:6969", HASH, "--timeout", "0.4", **names(slow="hangs"))
+    process = start(command, "udp://slow:6969", HASH, "--timeout", "0.4", env=names(slow="hangs"))
     assert process.stderr.readline() == "looking up\n"
     started = time.monotonic()
     stdout, stderr = process.communicate(timeout=10)
@@ -1197,7 +1171,7 @@ def test_a_signal_while_waiting(start, tracker, fault, action, number, code):
 
 @pytest.mark.parametrize("number, code", SIGNALS)
 def test_a_signal_while_a_name_is_looked_up(start, names, number, code):
-    process = start("announce", "udp://slow:6969", HASH, "--timeout", "60", **names(slow="hangs"))
+    process = start("announce", "udp://slow:6969", HASH, "--timeout", "60", env=names(slow="hangs"))
     assert process.stderr.readline() == "looking up\n"
     check_interruption(process, number, code)
 
@@ -1226,6 +1200,6 @@ sys.meta_path.insert(0, Finder)
 @pytest.mark.parametrize("number, code", SIGNALS)
 def test_a_signal_while_the_script_still_imports(start, tmp_path, number, code):
     (tmp_path / "sitecustomize.py").write_text(WAITING_IMPORT)
-    process = start("announce", "127.0.0.1:1", HASH, PYTHONPATH=str(tmp_path))
+    process = start("announce", "127.0.0.1:1", HASH, env={"PYTHONPATH": str(tmp_path)})
     assert process.stderr.readline() == "importing\n"
     check_interruption(process, number, code)
