@@ -2964,7 +2964,7 @@ class Runner:
         result = self._failed(found.target, failure, elapsed)
         if found.stages:
             result.stages = list(found.stages)
-            if found.under_way != found.stages[-1].name:
+            if found.under_way != result.stages[-1].name:
                 result.stages.append(Stage(found.under_way, elapsed, failure))
             result.address, result.interval = found.address, found.interval
             result.seeders, result.leechers = found.seeders, found.leechers
