@@ -986,11 +986,18 @@ def connect_to_any(addresses: list, deadline: float, trace=None, turn=None) -> t
     silent = Failure("timeout", "no answer to the connection")
     with selectors.DefaultSelector() as selector:
         pending = selector.get_map()  # its keys have the socket as fileobj, its address as data
+
+        def drop(key, failure):
+            selector.unregister(key.fileobj)
+            key.fileobj.close()
+            failures.append((key.data, failure))
+
         try:
             while waiting or pending:
                 now = time.monotonic()
                 if now >= deadline:
-                    failures.extend((key.data, silent) for key in pending.values())
+                    for key in list(pending.values()):
+                        drop(key, silent)
                     break
                 if waiting and (now >= next_start or not pending):
                     next_start = now + head_start
@@ -1002,28 +1009,23 @@ def connect_to_any(addresses: list, deadline: float, trace=None, turn=None) -> t
                     except OSError as error:
                         if pending and error.errno == errno.EMFILE:
                             # The one that has been silent the longest gives way.
-                            oldest = next(iter(pending.values()))
-                            selector.unregister(oldest.fileobj)
-                            oldest.fileobj.close()
-                            failures.append((oldest.data, silent))
+                            drop(next(iter(pending.values())), silent)
                             waiting.insert(0, address)
                             next_start = now
-                            continue
-                        failures.append((address, network_failure(error)))
+                        else:
+                            failures.append((address, network_failure(error)))
                         continue
                     selector.register(sock, selectors.EVENT_WRITE, address)
                 until = min(next_start, deadline) if waiting else deadline
                 with Pause(turn):
                     ready = selector.select(max(0, until - now))
                 for key, _ in ready:
-                    selector.unregister(key.fileobj)
                     number = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not number:
+                        selector.unregister(key.fileobj)
                         return key.fileobj, key.data
-                    key.fileobj.close()
                     next_start = now
-                    error = OSError(number, os.strerror(number))
-                    failures.append((key.data, network_failure(error)))
+                    drop(key, network_failure(OSError(number, os.strerror(number))))
         finally:
             for key in pending.values():
                 key.fileobj.close()

@@ -1428,11 +1428,18 @@ def connect_to_any(addresses: list, deadline: float, trace=None, turn=None) -> t
     silent = Failure("timeout", "no answer to the connection")
     with selectors.DefaultSelector() as selector:
         pending = selector.get_map()  # its keys have the socket as fileobj, its address as data
+
+        def drop(key, failure):
+            selector.unregister(key.fileobj)
+            key.fileobj.close()
+            failures.append((key.data, failure))
+
         try:
             while waiting or pending:
                 now = time.monotonic()
                 if now >= deadline:
-                    failures.extend((key.data, silent) for key in pending.values())
+                    for key in list(pending.values()):
+                        drop(key, silent)
                     break
                 if waiting and (now >= next_start or not pending):
                     next_start = now + head_start
@@ -1444,28 +1451,23 @@ def connect_to_any(addresses: list, deadline: float, trace=None, turn=None) -> t
                     except OSError as error:
                         if pending and error.errno == errno.EMFILE:
                             # The one that has been silent the longest gives way.
-                            oldest = next(iter(pending.values()))
-                            selector.unregister(oldest.fileobj)
-                            oldest.fileobj.close()
-                            failures.append((oldest.data, silent))
+                            drop(next(iter(pending.values())), silent)
                             waiting.insert(0, address)
                             next_start = now
-                            continue
-                        failures.append((address, network_failure(error)))
+                        else:
+                            failures.append((address, network_failure(error)))
                         continue
                     selector.register(sock, selectors.EVENT_WRITE, address)
                 until = min(next_start, deadline) if waiting else deadline
                 with Pause(turn):
                     ready = selector.select(max(0, until - now))
                 for key, _ in ready:
-                    selector.unregister(key.fileobj)
                     number = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not number:
+                        selector.unregister(key.fileobj)
                         return key.fileobj, key.data
-                    key.fileobj.close()
                     next_start = now
-                    error = OSError(number, os.strerror(number))
-                    failures.append((key.data, network_failure(error)))
+                    drop(key, network_failure(OSError(number, os.strerror(number))))
         finally:
             for key in pending.values():
                 key.fileobj.close()
@@ -2640,16 +2642,10 @@ class Runner:
         """Takes a target in; its checks start in run()."""
         job = Job(target, on_result, time.monotonic())
         self.open.add(job)
-        failure = None
         if target.kind == UNSUPPORTED:
             failure = Failure("unsupported", target.problem)
-        elif self.settings.version and target.literal not in (None, self.settings.version):
-            text = "{} is not an IPv{} address".format(target.host, self.settings.version)
-            failure = Failure("unreachable", text)
-        if failure:
             self._settle(job, 0, self._failed(target, failure, 0))
-            return job
-        if target.kind == UDP and target.literal:
+        elif target.kind == UDP and target.literal:
             self._found_literal(job)
         elif target.kind == UDP or (
             self.settings.all_addresses and not target.literal and self._is_direct(target)
@@ -2783,7 +2779,7 @@ class Runner:
         try:
             outcome = look_up(job.target.host, job.target.url.port, self.settings.version)
         except Failure as failure:
-            # An IPv6 address with the scope of an interface that is not there.
+            # Of the other IP version, or with the scope of an interface that is not there.
             outcome = failure
         self._found(job, outcome, 0)
 
@@ -2972,7 +2968,7 @@ class Runner:
         self._http_reported(task, result)
 
     def _release(self, task):
-        """Makes room for the next request to a host, and in the pool."""
+        """Makes room for the next request to a host, and among those under way."""
         self._http_running.discard(task)
         host = self._http_hosts[task.job.target.host]
         if host[1]:
@@ -3568,6 +3564,7 @@ INPUT_HELP = (
     ".torrent files, - for standard input; with none, TORRUST_CHECKER_CONFIG_PATH or "
     "TORRUST_CHECKER_CONFIG"
 )
+HASH_HELP = "what to ask for (default 9c384222..., or that of the magnet link or .torrent)"
 CHECK_HELP = """\
 examples:
   %(prog)s udp://tracker.example.org:6969 https://tracker.example.net/announce
@@ -3623,9 +3620,6 @@ def parse_path(text: str) -> str:
     if not text:
         raise ValueError("the name of a file is expected")
     return text
-
-
-HASH_HELP = "what to ask for (default 9c384222..., or that of the magnet link or .torrent)"
 
 
 def add_input_options(parser) -> None:
