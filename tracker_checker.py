@@ -14,7 +14,7 @@ It reads from top to bottom: the code it shares with the two clients (carried wo
 tools/sync_copies.py, so that every script remains a single file: skip it at first), the inputs,
 the checks, the runner that drives them all, the reports, the monitor, the command line.
 """
-# --- carried region: signals (home: udp_tracker_client.py) ---
+# --- carried region: start (home: udp_tracker_client.py) ---
 if __name__ == "__main__":
     # Ctrl-C and SIGTERM end the script without a traceback, also while it still imports.
     # _signal is what signal is made of, without the enums that take a while to build.
@@ -26,7 +26,11 @@ if __name__ == "__main__":
         _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
     except KeyboardInterrupt:
         raise SystemExit(130)
-# --- end of carried region: signals ---
+    # Imports make no garbage, and to look for some among all that they make takes a millisecond.
+    import gc
+
+    gc.disable()
+# --- end of carried region: start ---
 
 import errno
 import io
@@ -340,22 +344,17 @@ def split_url(text: str) -> Url:
         raise ValueError("no scheme; a URL like udp://host:port or http://host/ is expected")
     authority = rest.split("/")[0].split("?")[0].split("#")[0]
     credentials, at_sign, location = authority.rpartition("@")
-    if location.startswith("["):
-        host, bracket, port = location[1:].partition("]")
-        if not bracket or (port and not port.startswith(":")):
-            raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
-        port = port[1:]
-    else:
-        host, _, port = location.partition(":")
-        if ":" in port:
-            raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
+    literal, bracket, tail = location.rpartition("]")
+    name, _, port = tail.partition(":")
+    if ":" in port or (bracket and (name or not literal.startswith("["))):
+        raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
     if port and not (DIGITS.issuperset(port) and len(port) < 6 and 0 < int(port) < 65536):
         raise ValueError("port {!r} is not a number from 1 to 65535".format(port))
     path, question_mark, query = rest[len(authority) :].partition("#")[0].partition("?")
     return Url(
         scheme.lower(),
         credentials if at_sign else None,
-        check_host(host, location.startswith("[")),
+        check_host(literal[1:] if bracket else name, bool(bracket)),
         int(port) if port else None,
         path,
         query if question_mark else None,
@@ -722,13 +721,17 @@ class Exchange:
     def finished(self) -> bool:
         return None not in self.replies
 
+    def is_connected(self, now: float) -> bool:
+        """Whether there is a connection id that may still be used."""
+        return self.connection_id is not None and now - self.connected_at < CONNECTION_LIFETIME
+
     def due(self, now: float) -> list:
         """Returns the datagrams to send now and sets wake_at; at the deadline, ends in timeouts."""
         if now >= self.deadline:
             self._time_out(now)
         if self.finished:
             return []
-        if self.connection_id is not None and not self._is_connected(now):
+        if self.connection_id is not None and not self.is_connected(now):
             self._connect(now)
         datagrams = []
         wake_at = self.deadline
@@ -783,18 +786,6 @@ class Exchange:
                 self._settle(index, outcome, now)
         self.pending.clear()
         self.waiting = []
-
-    def farewell(self, now: float) -> bytes:
-        """Returns an announce with event stopped for the announce that was accepted, else b""."""
-        for request, reply in zip(self.requests, self.replies):
-            if isinstance(reply, AnnounceReply) and self._is_connected(now):
-                stopped = request._replace(event=EVENTS["stopped"], peers_wanted=0)
-                return stopped.encode(self.connection_id, new_transaction_id())
-        return b""
-
-    def _is_connected(self, now):
-        """Whether there is a connection id that may still be used."""
-        return self.connection_id is not None and now - self.connected_at < CONNECTION_LIFETIME
 
     def _connect(self, now):
         """Starts over with a connect; all that is open waits for its connection id."""
@@ -856,25 +847,21 @@ class Conversation:
     At the end exchange is the one that the tracker answered and address its address; where none
     was answered, exchange is the last that failed (None where no socket could be opened) and
     address None. failures has [(address, Failure)] in the order in which they failed.
-    With farewell set, an announce that was accepted is followed by one with event stopped.
     """
 
     HEAD_START = 0.25
     READS = 16  # datagrams taken from a socket at a time, so that a flood cannot hold the caller
 
     __slots__ = (
-        "requests deadline selector trace farewell waiting head_start next_start exchanges"
-        " leader failures exchange address wake_at"
+        "requests deadline selector trace waiting head_start next_start exchanges leader failures"
+        " exchange address wake_at"
     ).split()
 
-    def __init__(
-        self, addresses, requests, now, deadline, selector, trace=None, farewell=False
-    ):
+    def __init__(self, addresses, requests, now, deadline, selector, trace=None):
         self.requests = requests
         self.deadline = deadline
         self.selector = selector
         self.trace = trace
-        self.farewell = farewell
         self.waiting = list(addresses)
         self.head_start = min(self.HEAD_START, (deadline - now) / (2 * len(addresses)))
         self.next_start = now
@@ -916,14 +903,6 @@ class Conversation:
             self._lead(exchange, now)
         self._send(sock, now)
         self._set_wake_at()
-
-    def end(self, failure: Failure, now: float) -> None:
-        """Ends the conversation before its time: what is open ends with the failure."""
-        self.waiting = []
-        for sock, (_, exchange) in list(self.exchanges.items()):
-            if sock in self.exchanges:
-                exchange.fail(failure, now)
-                self._finish(sock, now)
 
     def _open(self, address, now):
         """Starts an exchange with an address on a connected socket of its own.
@@ -976,7 +955,6 @@ class Conversation:
         decides = self.leader in (None, self.exchange)
         if decides and len(failures) < len(replies):
             self.address = address
-            self._say_farewell(sock, now)
             self.waiting = []
             for other in self.exchanges:
                 self._close(other)
@@ -1000,17 +978,6 @@ class Conversation:
             if exchange.connection_id is not None:
                 self._lead(exchange, now)
                 return
-
-    def _say_farewell(self, sock, now):
-        datagram = self.exchange.farewell(now) if self.farewell else b""
-        if datagram:
-            if self.trace:
-                self.trace("{} <- announce, stopped".format(show_address(self.address)))
-            try:
-                sock.send(datagram)
-            except OSError:
-                # It is a courtesy: the tracker forgets the peer after its interval anyway.
-                pass
 
     def _close(self, sock):
         self.selector.unregister(sock)
@@ -2269,6 +2236,29 @@ class UdpCheck(Conversation):
 
     __slots__ = ("job", "slot", "began", "setup", "places", "scheduled")
 
+    def end(self, failure: Failure, now: float) -> None:
+        """Ends the conversation before its time: what is open ends with the failure."""
+        self.waiting = []
+        for sock, (_, exchange) in list(self.exchanges.items()):
+            if sock in self.exchanges:
+                exchange.fail(failure, now)
+                self._finish(sock, now)
+
+    def _finish(self, sock, now):
+        """Takes an exchange out of the swarm that it has entered, and closes it."""
+        address, exchange = self.exchanges[sock]
+        for request, reply in zip(exchange.requests, exchange.replies):
+            if isinstance(reply, AnnounceReply) and exchange.is_connected(now):
+                stopped = request._replace(event=EVENTS["stopped"], peers_wanted=0)
+                if self.trace:
+                    self.trace("{} <- announce, stopped".format(show_address(address)))
+                try:
+                    sock.send(stopped.encode(exchange.connection_id, new_transaction_id()))
+                except OSError:
+                    # It is a courtesy: the tracker forgets the peer after its interval anyway.
+                    pass
+        super()._finish(sock, now)
+
     def result(self, now: float) -> Result:
         """Returns how the finished conversation went."""
         exchange, target = self.exchange, self.job.target
@@ -2848,7 +2838,6 @@ class Runner:
                 now + max(0, self.settings.timeout - setup),
                 self._selector,
                 self.settings.trace,
-                farewell=True,
             )
             check.job, check.slot, check.setup, check.places = job, slot, setup, places
             check.began, check.scheduled = now, None
@@ -3844,9 +3833,10 @@ def run_monitor(arguments, targets, info_hash) -> int:
 def main(argv: list, prog: str = "tracker_checker.py") -> int:
     """Runs the command with the arguments after its name; returns the exit code."""
     arguments = parse_arguments(argv, prog)
-    if not arguments.monitor:
-        import gc
+    import gc
 
+    gc.enable()
+    if not arguments.monitor:
         # What ten thousand checks are made of lives until the end: there is no use in looking
         # through it for garbage again and again.
         gc.set_threshold(100000)

@@ -14,7 +14,7 @@ exchange as an object that does no I/O, the sockets around it, the output, the c
 Regions between "carried region" lines stand word for word in the sibling scripts too;
 tools/sync_copies.py keeps them equal, so that every script remains a single file.
 """
-# --- carried region: signals (home: udp_tracker_client.py) ---
+# --- carried region: start (home: udp_tracker_client.py) ---
 if __name__ == "__main__":
     # Ctrl-C and SIGTERM end the script without a traceback, also while it still imports.
     # _signal is what signal is made of, without the enums that take a while to build.
@@ -26,7 +26,11 @@ if __name__ == "__main__":
         _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
     except KeyboardInterrupt:
         raise SystemExit(130)
-# --- end of carried region: signals ---
+    # Imports make no garbage, and to look for some among all that they make takes a millisecond.
+    import gc
+
+    gc.disable()
+# --- end of carried region: start ---
 
 import errno
 import os
@@ -404,22 +408,17 @@ def split_url(text: str) -> Url:
         raise ValueError("no scheme; a URL like udp://host:port or http://host/ is expected")
     authority = rest.split("/")[0].split("?")[0].split("#")[0]
     credentials, at_sign, location = authority.rpartition("@")
-    if location.startswith("["):
-        host, bracket, port = location[1:].partition("]")
-        if not bracket or (port and not port.startswith(":")):
-            raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
-        port = port[1:]
-    else:
-        host, _, port = location.partition(":")
-        if ":" in port:
-            raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
+    literal, bracket, tail = location.rpartition("]")
+    name, _, port = tail.partition(":")
+    if ":" in port or (bracket and (name or not literal.startswith("["))):
+        raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
     if port and not (DIGITS.issuperset(port) and len(port) < 6 and 0 < int(port) < 65536):
         raise ValueError("port {!r} is not a number from 1 to 65535".format(port))
     path, question_mark, query = rest[len(authority) :].partition("#")[0].partition("?")
     return Url(
         scheme.lower(),
         credentials if at_sign else None,
-        check_host(host, location.startswith("[")),
+        check_host(literal[1:] if bracket else name, bool(bracket)),
         int(port) if port else None,
         path,
         query if question_mark else None,
@@ -786,13 +785,17 @@ class Exchange:
     def finished(self) -> bool:
         return None not in self.replies
 
+    def is_connected(self, now: float) -> bool:
+        """Whether there is a connection id that may still be used."""
+        return self.connection_id is not None and now - self.connected_at < CONNECTION_LIFETIME
+
     def due(self, now: float) -> list:
         """Returns the datagrams to send now and sets wake_at; at the deadline, ends in timeouts."""
         if now >= self.deadline:
             self._time_out(now)
         if self.finished:
             return []
-        if self.connection_id is not None and not self._is_connected(now):
+        if self.connection_id is not None and not self.is_connected(now):
             self._connect(now)
         datagrams = []
         wake_at = self.deadline
@@ -847,18 +850,6 @@ class Exchange:
                 self._settle(index, outcome, now)
         self.pending.clear()
         self.waiting = []
-
-    def farewell(self, now: float) -> bytes:
-        """Returns an announce with event stopped for the announce that was accepted, else b""."""
-        for request, reply in zip(self.requests, self.replies):
-            if isinstance(reply, AnnounceReply) and self._is_connected(now):
-                stopped = request._replace(event=EVENTS["stopped"], peers_wanted=0)
-                return stopped.encode(self.connection_id, new_transaction_id())
-        return b""
-
-    def _is_connected(self, now):
-        """Whether there is a connection id that may still be used."""
-        return self.connection_id is not None and now - self.connected_at < CONNECTION_LIFETIME
 
     def _connect(self, now):
         """Starts over with a connect; all that is open waits for its connection id."""
@@ -920,25 +911,21 @@ class Conversation:
     At the end exchange is the one that the tracker answered and address its address; where none
     was answered, exchange is the last that failed (None where no socket could be opened) and
     address None. failures has [(address, Failure)] in the order in which they failed.
-    With farewell set, an announce that was accepted is followed by one with event stopped.
     """
 
     HEAD_START = 0.25
     READS = 16  # datagrams taken from a socket at a time, so that a flood cannot hold the caller
 
     __slots__ = (
-        "requests deadline selector trace farewell waiting head_start next_start exchanges"
-        " leader failures exchange address wake_at"
+        "requests deadline selector trace waiting head_start next_start exchanges leader failures"
+        " exchange address wake_at"
     ).split()
 
-    def __init__(
-        self, addresses, requests, now, deadline, selector, trace=None, farewell=False
-    ):
+    def __init__(self, addresses, requests, now, deadline, selector, trace=None):
         self.requests = requests
         self.deadline = deadline
         self.selector = selector
         self.trace = trace
-        self.farewell = farewell
         self.waiting = list(addresses)
         self.head_start = min(self.HEAD_START, (deadline - now) / (2 * len(addresses)))
         self.next_start = now
@@ -980,14 +967,6 @@ class Conversation:
             self._lead(exchange, now)
         self._send(sock, now)
         self._set_wake_at()
-
-    def end(self, failure: Failure, now: float) -> None:
-        """Ends the conversation before its time: what is open ends with the failure."""
-        self.waiting = []
-        for sock, (_, exchange) in list(self.exchanges.items()):
-            if sock in self.exchanges:
-                exchange.fail(failure, now)
-                self._finish(sock, now)
 
     def _open(self, address, now):
         """Starts an exchange with an address on a connected socket of its own.
@@ -1040,7 +1019,6 @@ class Conversation:
         decides = self.leader in (None, self.exchange)
         if decides and len(failures) < len(replies):
             self.address = address
-            self._say_farewell(sock, now)
             self.waiting = []
             for other in self.exchanges:
                 self._close(other)
@@ -1064,17 +1042,6 @@ class Conversation:
             if exchange.connection_id is not None:
                 self._lead(exchange, now)
                 return
-
-    def _say_farewell(self, sock, now):
-        datagram = self.exchange.farewell(now) if self.farewell else b""
-        if datagram:
-            if self.trace:
-                self.trace("{} <- announce, stopped".format(show_address(self.address)))
-            try:
-                sock.send(datagram)
-            except OSError:
-                # It is a courtesy: the tracker forgets the peer after its interval anyway.
-                pass
 
     def _close(self, sock):
         self.selector.unregister(sock)

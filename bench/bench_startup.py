@@ -6,7 +6,8 @@
 
 What a script may take is a multiple of what the interpreter takes to import the libraries that
 it needs. All commands run in turn, round after round, so that a busy machine slows all of them
-alike; ratios are those of the medians. A tracker on loopback, in a process of its own, answers
+alike, and in each round in another order, since a command takes longer after one that left less
+of Python in the processor's caches; ratios are those of the medians. A tracker on loopback, in a process of its own, answers
 the announces. Measured are the system's python3 and the one on the PATH or of pyenv.
 Exit code 0: all limits hold; 1: one is broken. They are limits on the time on the clock; the
 ratio in processor time is printed beside it, since it is the steadier one on a busy machine.
@@ -18,6 +19,7 @@ how much that is. Needs Python 3.8 and a POSIX system.
 """
 import argparse
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -98,7 +100,7 @@ def measure(python, commands, runs):
     samples = {command.name: [] for command in commands}
     # The first round fills caches, Python's of bytecode among them, and is not counted.
     for number in range(runs + 1):
-        for command in commands:
+        for command in random.sample(commands, len(commands)):
             times, code = spawn(python, command.arguments, environment)
             if code != command.exit_code:
                 text = "{}: exit code {}, expected {}"

@@ -5,7 +5,7 @@ A case is (requests, ipv6, held, time-out, first transaction id, steps). A reque
 or the number of hashes of a scrape. A step is (seconds that pass, what is answered, with what):
 what is answered counts the datagrams sent so far, the latest being -1, and None is nobody's; with
 what is the bytes of a datagram, which get the transaction id of what they answer, or "right",
-"echo", "release", "fail", "farewell" or "wait".
+"echo", "release", "fail" or "wait".
 """
 import json
 import struct
@@ -68,7 +68,7 @@ def generate(rng):
         if kind < 3:
             answer = "right"
         elif kind == 3:
-            answer = pick(rng, ("wait", "wait", "wait", "echo", "release", "fail", "farewell"))
+            answer = pick(rng, ("wait", "wait", "wait", "echo", "release", "fail"))
         elif kind == 4:
             answer = random_bytes(rng, pick(rng, (4, 8, 12, 16, 20, 26, 60)))
         else:
@@ -183,12 +183,6 @@ class Observed:
         else:
             assert isinstance(reply, udp.ErrorReply)
 
-    def say_farewell(self):
-        datagram = self.exchange.farewell(self.now)
-        if datagram:
-            assert any(isinstance(reply, udp.AnnounceReply) for reply in self.exchange.replies)
-            assert struct.unpack_from(">i", datagram, 80)[0] == udp.EVENTS["stopped"]
-
     def step(self, seconds, which, answer):
         self.now += seconds
         if answer == "release":
@@ -196,8 +190,6 @@ class Observed:
         elif answer == "fail":
             self.exchange.fail(udp.Failure("interrupted", "interrupted"), self.now)
             self.look_at_replies()
-        elif answer == "farewell":
-            self.say_farewell()
         elif answer != "wait":
             self.receive(self.make_datagram(which, answer))
 
@@ -254,7 +246,6 @@ def check(case):
             observed.step(*step)
             observed.send_due()
         observed.finish()
-        observed.say_farewell()
         return observed.outcome()
     finally:
         udp.new_transaction_id = random_id

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """The rules of BEP 15 without a network: wire format, Exchange with a clock of the test's own,
-and Conversation over sockets on loopback, but with that same clock.
+and Conversation over sockets on loopback, but with that same clock; UdpCheck, too, which is what
+the checker makes of a Conversation.
 """
 
 import heapq
@@ -12,6 +13,7 @@ import struct
 from collections import namedtuple
 
 import pytest
+import tracker_checker as checker
 import udp_tracker_client as client
 from udp_tracker_client import (
     ANNOUNCE,
@@ -712,17 +714,16 @@ def closed_address(server):
 class Talk:
     """A conversation, its selector, and the test's clock in seconds since the start."""
 
-    def __init__(self, addresses, requests=None, timeout=5.0, **settings):
+    def __init__(self, addresses, requests=None, timeout=5.0, kind=Conversation):
         self.lines = []
         self.selector = selectors.DefaultSelector()
-        self.conversation = Conversation(
+        self.conversation = kind(
             addresses,
             requests or [announce()],
             START,
             START + timeout,
             self.selector,
             self.lines.append,
-            **settings
         )
 
     def advance(self, seconds):
@@ -767,8 +768,8 @@ def talk():
 
     yield make
     for each in talks:
-        if not each.conversation.finished:
-            each.conversation.end(Failure("timeout", "the test is over"), START)
+        for sock in each.conversation.exchanges:
+            sock.close()
         each.selector.close()
 
 
@@ -990,56 +991,6 @@ def test_peers_over_ipv6(server, talk):
     assert dialogue.replies[0].peers == [("2001:db8::1", 6881)]
 
 
-def test_farewell_is_sent_once(server, talk):
-    requests = [announce(event=2, left=1, peers_wanted=1)]
-    dialogue, first, second = connect_both(server, talk, requests=requests, farewell=True)
-    request = first.receive()
-    first.reply(announce_reply(request))
-    dialogue.read(0.3)
-    farewell = first.receive()
-    assert farewell.transaction_id != request.transaction_id
-    expected = announce(event=EVENT_STOPPED, left=1, peers_wanted=0)
-    assert farewell.datagram == expected.encode(1, farewell.transaction_id)
-    assert first.idle
-    assert second.idle
-    dialogue.check_that_all_is_closed()
-
-
-@pytest.mark.parametrize("farewell, request_of, reply_to", [
-    (False, announce(), announce_reply),
-    (True, announce(), error_reply),
-    (True, announce(), lambda request: announce_reply(request)[:8]),
-    (True, Scrape([HASH]), scrape_reply),
-], ids=["not asked for", "error", "invalid", "scrape"])
-def test_no_farewell(server, talk, farewell, request_of, reply_to):
-    tracker = server()
-    dialogue = talk([tracker.address], [request_of], farewell=farewell)
-    tracker.reply(connect_reply(tracker.receive()))
-    dialogue.read(0.1)
-    tracker.reply(reply_to(tracker.receive()))
-    dialogue.read(0.2)
-    dialogue.check_that_all_is_closed()
-    assert tracker.idle
-
-
-@pytest.mark.parametrize("seconds, is_sent", [(59, True), (61, False)])
-def test_no_farewell_with_a_connection_id_older_than_a_minute(server, talk, seconds, is_sent):
-    tracker = server()
-    dialogue = talk([tracker.address], [announce(), Scrape([HASH])], timeout=200, farewell=True)
-    tracker.reply(connect_reply(tracker.receive()))
-    dialogue.read(0)
-    tracker.reply(announce_reply(tracker.receive()))
-    scrape = tracker.receive()
-    dialogue.read(0.5)
-    while dialogue.wake_at < seconds:
-        dialogue.advance(dialogue.wake_at)
-        assert tracker.receive() == scrape
-    tracker.reply(scrape_reply(scrape))
-    dialogue.read(seconds)
-    dialogue.check_that_all_is_closed()
-    assert tracker.idle is not is_sent
-
-
 def test_a_flood_does_not_hold_the_caller(server, talk):
     tracker = server()
     dialogue = talk([tracker.address])
@@ -1053,16 +1004,6 @@ def test_a_flood_does_not_hold_the_caller(server, talk):
         rounds += 1
     assert rounds > 1
     assert tracker.receive().action == ANNOUNCE
-
-
-def test_end_closes_all_and_leaves_the_failure(server, talk):
-    dialogue, first, second = connect_both(server, talk, farewell=True)
-    first.receive()
-    dialogue.conversation.end(Failure("interrupted", "interrupted"), START + 1)
-    assert dialogue.replies[0].kind == "interrupted"
-    dialogue.check_that_all_is_closed()
-    assert first.idle
-    assert second.idle
 
 
 def test_trace(server, talk):
@@ -1082,6 +1023,77 @@ def test_trace(server, talk):
     assert "16 bytes" in reply
     assert "100.0 ms" in reply
     assert "announce" in sent_announce
+
+
+# UdpCheck, the checker's conversation
+
+
+def of_the_checker(requests):
+    """Returns the requests as the checker's copy of the code has them."""
+    return [getattr(checker, type(request).__name__)(*request) for request in requests]
+
+
+def test_farewell_is_sent_once(server, talk):
+    requests = [announce(event=2, left=1, peers_wanted=1)]
+    dialogue, first, second = connect_both(
+        server, talk, requests=of_the_checker(requests), kind=checker.UdpCheck
+    )
+    request = first.receive()
+    first.reply(announce_reply(request))
+    dialogue.read(0.3)
+    farewell = first.receive()
+    assert farewell.transaction_id != request.transaction_id
+    expected = announce(event=EVENT_STOPPED, left=1, peers_wanted=0)
+    assert farewell.datagram == expected.encode(1, farewell.transaction_id)
+    assert first.idle
+    assert second.idle
+    dialogue.check_that_all_is_closed()
+
+
+@pytest.mark.parametrize("request_of, reply_to", [
+    (announce(), error_reply),
+    (announce(), lambda request: announce_reply(request)[:8]),
+    (Scrape([HASH]), scrape_reply),
+], ids=["error", "invalid", "scrape"])
+def test_no_farewell(server, talk, request_of, reply_to):
+    tracker = server()
+    dialogue = talk([tracker.address], of_the_checker([request_of]), kind=checker.UdpCheck)
+    tracker.reply(connect_reply(tracker.receive()))
+    dialogue.read(0.1)
+    tracker.reply(reply_to(tracker.receive()))
+    dialogue.read(0.2)
+    dialogue.check_that_all_is_closed()
+    assert tracker.idle
+
+
+@pytest.mark.parametrize("seconds, is_sent", [(59, True), (61, False)])
+def test_no_farewell_with_a_connection_id_older_than_a_minute(server, talk, seconds, is_sent):
+    tracker = server()
+    requests = of_the_checker([announce(), Scrape([HASH])])
+    dialogue = talk([tracker.address], requests, timeout=200, kind=checker.UdpCheck)
+    tracker.reply(connect_reply(tracker.receive()))
+    dialogue.read(0)
+    tracker.reply(announce_reply(tracker.receive()))
+    scrape = tracker.receive()
+    dialogue.read(0.5)
+    while dialogue.wake_at < seconds:
+        dialogue.advance(dialogue.wake_at)
+        assert tracker.receive() == scrape
+    tracker.reply(scrape_reply(scrape))
+    dialogue.read(seconds)
+    dialogue.check_that_all_is_closed()
+    assert tracker.idle is not is_sent
+
+
+def test_end_closes_all_and_leaves_the_failure(server, talk):
+    requests = of_the_checker([announce()])
+    dialogue, first, second = connect_both(server, talk, requests=requests, kind=checker.UdpCheck)
+    first.receive()
+    dialogue.conversation.end(checker.Failure("interrupted", "interrupted"), START + 1)
+    assert dialogue.replies[0].kind == "interrupted"
+    dialogue.check_that_all_is_closed()
+    assert first.idle
+    assert second.idle
 
 
 # Scrapes that were sent in parts
