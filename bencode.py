@@ -202,6 +202,39 @@ def read_length(data: bytes, position: int) -> tuple:
     raise BencodeError(message.format(excerpt(text + colon)), position)
 
 
+def raw_values(data: bytes) -> dict:
+    """Returns {key: the bytes that its value has in data} for a dictionary that decode() takes.
+
+    For hashes, as that of the info dictionary of a .torrent: data may not be sorted, and then
+    encode() gives other bytes. Of a repeated key the last value stands.
+    """
+    values = {}
+    position = 1
+    while data[position : position + 1] != b"e":
+        key_end = end_of(data, position)
+        key = data[position:key_end].partition(b":")[2]
+        position = end_of(data, key_end)
+        values[key] = data[key_end:position]
+    return values
+
+
+def end_of(data: bytes, position: int) -> int:
+    """Returns the position after the element that begins at position; data is known to be good."""
+    depth = 0
+    while True:
+        byte = data[position : position + 1]
+        if byte.isdigit():
+            colon = data.index(b":", position)
+            position = colon + 1 + int(data[position:colon])
+        elif byte == b"i":
+            position = data.index(b"e", position) + 1
+        else:
+            depth += -1 if byte == b"e" else 1
+            position += 1
+        if not depth:
+            return position
+
+
 def cut_off_error(length: int, left: int, position: int) -> BencodeError:
     """Returns the error for a string of which only some bytes are left in the data."""
     message = "the data ends inside a string: expected {} bytes, found {}"

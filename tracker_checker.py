@@ -2017,48 +2017,20 @@ class Inputs:
             for url in urls
             if isinstance(url, bytes) and url.strip()
         ]
-        self.add_torrent(source, torrent_info_hash(data, torrent[b"info"]), trackers, ".torrent")
+        info_hash = torrent_info_hash(torrent[b"info"], bencode.raw_values(data)[b"info"])
+        self.add_torrent(source, info_hash, trackers, ".torrent")
 
 
-def torrent_info_hash(data: bytes, info: dict) -> bytes:
+def torrent_info_hash(info: dict, raw: bytes) -> bytes:
     """Returns the info hash of a .torrent as trackers know it: of a hybrid, version 1 (BEP 52).
 
-    It is taken from the bytes as they stand, since encoding them again may not give the same.
+    raw is the info dictionary as it stands in the file: encoded again it may not be the same.
     """
     import hashlib
 
-    position = 1
-    while True:
-        key_end = skip_bencoded(data, position)
-        value_end = skip_bencoded(data, key_end)
-        if data[position:key_end] == b"4:info":
-            raw = data[key_end:value_end]
-        if data[value_end : value_end + 1] == b"e":
-            break
-        position = value_end
     if b"pieces" in info or info.get(b"meta version") != 2:
         return hashlib.sha1(raw).digest()
     return hashlib.sha256(raw).digest()[:20]
-
-
-def skip_bencoded(data: bytes, position: int) -> int:
-    """Returns where the value ends that starts at position; data is known to be bencode."""
-    depth = 0
-    while True:
-        byte = data[position : position + 1]
-        if byte == b"i":
-            position = data.index(b"e", position) + 1
-        elif byte == b"e":
-            position += 1
-            depth -= 1
-        elif byte in b"ld":
-            position += 1
-            depth += 1
-        else:
-            colon = data.index(b":", position)
-            position = colon + 1 + int(data[position:colon])
-        if depth == 0:
-            return position
 
 
 def read_input(source: str, file) -> bytes:

@@ -16,7 +16,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 import bencode  # noqa: E402
-from bencode import BencodeError, decode, encode, to_json  # noqa: E402
+from bencode import BencodeError, decode, encode, raw_values, to_json  # noqa: E402
 
 DEEPEST = 256  # levels
 LONGEST = 10**64 - 1  # an integer of 64 digits
@@ -439,6 +439,21 @@ def test_round_trip(seed):
         assert decode(data) == value
         assert decode(data, strict=True) == value
         assert encode(decode(data)) == data
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_raw_values(seed):
+    rng = random.Random(seed)
+    for _ in range(100):
+        value = {b"%d" % number: random_value(rng, 4) for number in range(rng.randrange(6))}
+        raw = {key: encode(item) for key, item in value.items()}
+        assert raw_values(encode(value)) == raw
+
+
+def test_raw_values_are_as_they_stand():
+    data = b"d4:infod1:bi1e1:ai2ee1:a1:e1:a2:eee"
+    assert raw_values(data) == {b"info": b"d1:bi1e1:ai2ee", b"a": b"2:ee"}
+    assert list(raw_values(data)) == list(decode(data))
 
 
 @pytest.mark.parametrize("seed", range(20))
