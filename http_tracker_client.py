@@ -26,7 +26,8 @@ if __name__ == "__main__":
         _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
     except KeyboardInterrupt:
         raise SystemExit(130)
-    # Imports make no garbage, and to look for some among all that they make takes a millisecond.
+    # Neither imports nor a single request make much garbage, and to look for it among all that is
+    # imported takes a millisecond. The checker turns it on again.
     import gc
 
     gc.disable()
@@ -235,7 +236,7 @@ def seconds(low: float, high: float):
         import re
 
         if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
-            if 0 < float(text) <= high and float(text) >= low:
+            if 0 < float(text) and low <= float(text) <= high:
                 return float(text)
         bounds = "from {} to".format(low) if low else "above 0, at most"
         raise ValueError(
@@ -513,40 +514,6 @@ def start_thread(work, *arguments) -> bool:
     return True
 
 
-def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
-    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
-
-    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout).
-    """
-    if literal_version(host):
-        return look_up(host, port, version)
-    import _thread
-
-    outcome = []
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def work():
-        try:
-            outcome.append(look_up(host, port, version))
-        except Failure as failure:
-            outcome.append(failure)
-        done.release()
-
-    if not start_thread(work):
-        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
-    left = deadline - time.monotonic()
-    while not outcome and left > 0:
-        # In slices: a signal that comes just before a wait is seen after it.
-        done.acquire(timeout=min(left, 0.2))
-        left = deadline - time.monotonic()
-    if not outcome:
-        raise Failure("timeout", "{}: the name lookup took too long".format(host))
-    if isinstance(outcome[0], Failure):
-        raise outcome[0]
-    return outcome[0]
-
-
 def network_failure(error: OSError) -> Failure:
     """Returns the Failure that stands for what the network said to a socket."""
     if isinstance(error, (ConnectionRefusedError, ConnectionResetError)):
@@ -587,6 +554,44 @@ def text_of(value) -> str:
 
 
 # --- end of carried region: names ---
+
+
+# --- carried region: client lookup (home: udp_tracker_client.py) ---
+def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
+    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
+
+    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout, unreachable).
+    """
+    if literal_version(host):
+        return look_up(host, port, version)
+    import _thread
+
+    outcome = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def work():
+        try:
+            outcome.append(look_up(host, port, version))
+        except Failure as failure:
+            outcome.append(failure)
+        done.release()
+
+    if not start_thread(work):
+        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
+    left = deadline - time.monotonic()
+    while not outcome and left > 0:
+        # In slices: a signal that comes just before a wait is seen after it.
+        done.acquire(timeout=min(left, 0.2))
+        left = deadline - time.monotonic()
+    if not outcome:
+        raise Failure("timeout", "{}: the name lookup took too long".format(host))
+    if isinstance(outcome[0], Failure):
+        raise outcome[0]
+    return outcome[0]
+
+
+# --- end of carried region: client lookup ---
 
 
 # --- carried region: http (home: http_tracker_client.py) ---
@@ -731,7 +736,7 @@ def broken_reply(status, reason, content_type, problem, body) -> Failure:
     return Failure("http_status" if status >= 400 else "invalid_response", text)
 
 
-def check_announce(value, status: int, event: str) -> None:
+def check_announce(value, status: int, event: str = "started") -> None:
     """Raises Failure (failure_reason, http_status, invalid_response) for what is no answer."""
     check_status(value, status)
     if event != "stopped" and not any(key in value for key in (b"interval", b"peers", b"peers6")):
@@ -753,25 +758,6 @@ def check_status(value, status):
         raise Failure("http_status", "the reply came with HTTP status {}".format(status))
     if not isinstance(value, dict):
         raise Failure("invalid_response", "the reply is not a dictionary")
-
-
-def number_or_none(value):
-    return value if isinstance(value, int) else None
-
-
-def announce_counts(value: dict) -> tuple:
-    """Returns (interval in seconds, seeders, leechers) of an announce answer, None if not there."""
-    keys = (b"interval", b"complete", b"incomplete")
-    return tuple(number_or_none(value.get(key)) for key in keys)
-
-
-def scrape_counts(value: dict, info_hash: bytes) -> tuple:
-    """Returns (seeders, leechers) of a torrent in a scrape answer, None if not there."""
-    for key, counts in value[b"files"].items():
-        if scraped_hash(key) == info_hash and isinstance(counts, dict):
-            keys = (b"complete", b"incomplete")
-            return tuple(number_or_none(counts.get(key)) for key in keys)
-    return None, None
 
 
 def scraped_hash(key: bytes) -> bytes:
@@ -1377,7 +1363,7 @@ def add_http_options(parser, user_agent: str) -> None:
     add("--insecure", action="store_true", help="do not verify certificates")
 
 
-def http_options_of(arguments, trace, resolve=look_up_within) -> HttpOptions:
+def http_options_of(arguments, trace, resolve) -> HttpOptions:
     """Returns what the arguments say of HTTP, with the proxies of the environment."""
     return HttpOptions(
         version=arguments.ip_version,
@@ -1638,7 +1624,8 @@ def ask(command: str, arguments, url: str) -> tuple:
     limit = ANNOUNCE_LIMIT
     if command == "scrape":
         limit = SCRAPE_LIMIT if arguments.info_hash else FULL_SCRAPE_LIMIT
-    response = fetch(url, http_options_of(arguments, trace_for(arguments)), deadline, limit)
+    options = http_options_of(arguments, trace_for(arguments), look_up_within)
+    response = fetch(url, options, deadline, limit)
     reply = read_reply(response)
     try:
         if command == "announce":

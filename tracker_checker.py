@@ -26,7 +26,8 @@ if __name__ == "__main__":
         _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
     except KeyboardInterrupt:
         raise SystemExit(130)
-    # Imports make no garbage, and to look for some among all that they make takes a millisecond.
+    # Neither imports nor a single request make much garbage, and to look for it among all that is
+    # imported takes a millisecond. The checker turns it on again.
     import gc
 
     gc.disable()
@@ -236,7 +237,7 @@ def seconds(low: float, high: float):
         import re
 
         if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
-            if 0 < float(text) <= high and float(text) >= low:
+            if 0 < float(text) and low <= float(text) <= high:
                 return float(text)
         bounds = "from {} to".format(low) if low else "above 0, at most"
         raise ValueError(
@@ -448,40 +449,6 @@ def start_thread(work, *arguments) -> bool:
     return True
 
 
-def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
-    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
-
-    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout).
-    """
-    if literal_version(host):
-        return look_up(host, port, version)
-    import _thread
-
-    outcome = []
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def work():
-        try:
-            outcome.append(look_up(host, port, version))
-        except Failure as failure:
-            outcome.append(failure)
-        done.release()
-
-    if not start_thread(work):
-        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
-    left = deadline - time.monotonic()
-    while not outcome and left > 0:
-        # In slices: a signal that comes just before a wait is seen after it.
-        done.acquire(timeout=min(left, 0.2))
-        left = deadline - time.monotonic()
-    if not outcome:
-        raise Failure("timeout", "{}: the name lookup took too long".format(host))
-    if isinstance(outcome[0], Failure):
-        raise outcome[0]
-    return outcome[0]
-
-
 def network_failure(error: OSError) -> Failure:
     """Returns the Failure that stands for what the network said to a socket."""
     if isinstance(error, (ConnectionRefusedError, ConnectionResetError)):
@@ -643,7 +610,9 @@ def parse_reply(request, action: int, reply: bytes, ipv6: bool):
     The transaction id was right, so a wrong action or shape is the tracker's own word.
     """
     if action == ERROR:
-        return parse_error(reply)
+        # Some trackers end the text with a NUL.
+        _, transaction_id = struct.unpack_from(">ii", reply)
+        return ErrorReply(transaction_id, text_of(reply[8:].rstrip(b"\0")))
     name = ACTIONS[request.action]
     if action != request.action:
         text = "the reply to {} has action {}, {} is expected".format(name, action, request.action)
@@ -652,12 +621,6 @@ def parse_reply(request, action: int, reply: bytes, ipv6: bool):
         return request.parse(reply, ipv6)
     except ValueError as error:
         return Failure("invalid_response", "the reply to {} has {}".format(name, error))
-
-
-def parse_error(reply: bytes) -> ErrorReply:
-    """Parses the error reply of BEP 15; some trackers end the text with a NUL."""
-    _, transaction_id = struct.unpack_from(">ii", reply)
-    return ErrorReply(transaction_id, text_of(reply[8:].rstrip(b"\0")))
 
 
 def new_transaction_id() -> int:
@@ -844,9 +807,10 @@ class Conversation:
     fails (the way of RFC 8305), so that a dead address does not hide a live one. All may
     connect; the first to get a connection id goes on alone while it does not fail.
 
-    At the end exchange is the one that the tracker answered and address its address; where none
-    was answered, exchange is the last that failed (None where no socket could be opened) and
-    address None. failures has [(address, Failure)] in the order in which they failed.
+    At the end exchange is the one that the tracker answered and address its address. Where none
+    was answered, address is None and exchange is the last that failed, of those that got a
+    connection id if any did (None where no socket could be opened). failures has
+    [(address, Failure)] in the order in which they failed.
     """
 
     HEAD_START = 0.25
@@ -948,36 +912,34 @@ class Conversation:
 
     def _finish(self, sock, now):
         """Closes an exchange that has ended; the first that the tracker answered ends them all."""
-        address, self.exchange = self.exchanges.pop(sock)
-        replies = self.exchange.replies
+        address, exchange = self.exchanges.pop(sock)
+        replies = exchange.replies
         failures = [reply for reply in replies if isinstance(reply, Failure)]
         # Where another address is being asked already, it decides.
-        decides = self.leader in (None, self.exchange)
+        decides = self.leader in (None, exchange)
         if decides and len(failures) < len(replies):
-            self.address = address
+            self.address, self.exchange = address, exchange
             self.waiting = []
             for other in self.exchanges:
                 self._close(other)
             self.exchanges.clear()
         else:
-            failure = failures[0] if failures else Failure("invalid_response", replies[0].message)
+            failure = failures[-1] if failures else Failure("invalid_response", replies[0].message)
             self.failures.append((address, failure))
+            if self.exchange is None or exchange.connected_at is not None:
+                self.exchange = exchange
             if decides:
                 self.next_start = now
-                self._promote(now)
+                self.leader = None
+                for _, other in self.exchanges.values():
+                    if other.connection_id is not None:
+                        self._lead(other, now)
+                        break
         self._close(sock)
 
     def _lead(self, exchange, now):
         self.leader = exchange
         exchange.release(now)
-
-    def _promote(self, now):
-        """Lets the next exchange that has a connection id go on in place of one that failed."""
-        self.leader = None
-        for _, exchange in self.exchanges.values():
-            if exchange.connection_id is not None:
-                self._lead(exchange, now)
-                return
 
     def _close(self, sock):
         self.selector.unregister(sock)
@@ -1141,7 +1103,7 @@ def broken_reply(status, reason, content_type, problem, body) -> Failure:
     return Failure("http_status" if status >= 400 else "invalid_response", text)
 
 
-def check_announce(value, status: int, event: str) -> None:
+def check_announce(value, status: int, event: str = "started") -> None:
     """Raises Failure (failure_reason, http_status, invalid_response) for what is no answer."""
     check_status(value, status)
     if event != "stopped" and not any(key in value for key in (b"interval", b"peers", b"peers6")):
@@ -1163,25 +1125,6 @@ def check_status(value, status):
         raise Failure("http_status", "the reply came with HTTP status {}".format(status))
     if not isinstance(value, dict):
         raise Failure("invalid_response", "the reply is not a dictionary")
-
-
-def number_or_none(value):
-    return value if isinstance(value, int) else None
-
-
-def announce_counts(value: dict) -> tuple:
-    """Returns (interval in seconds, seeders, leechers) of an announce answer, None if not there."""
-    keys = (b"interval", b"complete", b"incomplete")
-    return tuple(number_or_none(value.get(key)) for key in keys)
-
-
-def scrape_counts(value: dict, info_hash: bytes) -> tuple:
-    """Returns (seeders, leechers) of a torrent in a scrape answer, None if not there."""
-    for key, counts in value[b"files"].items():
-        if scraped_hash(key) == info_hash and isinstance(counts, dict):
-            keys = (b"complete", b"incomplete")
-            return tuple(number_or_none(counts.get(key)) for key in keys)
-    return None, None
 
 
 def scraped_hash(key: bytes) -> bytes:
@@ -1787,7 +1730,7 @@ def add_http_options(parser, user_agent: str) -> None:
     add("--insecure", action="store_true", help="do not verify certificates")
 
 
-def http_options_of(arguments, trace, resolve=look_up_within) -> HttpOptions:
+def http_options_of(arguments, trace, resolve) -> HttpOptions:
     """Returns what the arguments say of HTTP, with the proxies of the environment."""
     return HttpOptions(
         version=arguments.ip_version,
@@ -1826,13 +1769,14 @@ class Target:
     are the same. info_hash is None where the run's default is to be asked for.
     """
 
-    __slots__ = "kind given url host literal key info_hash problem".split()
+    __slots__ = "kind given url host port literal key info_hash problem".split()
 
-    def __init__(self, kind, given, url, host, key, info_hash=None, problem=None):
+    def __init__(self, kind, given, url, host, port, key, info_hash=None, problem=None):
         self.kind = kind
         self.given = given
         self.url = url
         self.host = host
+        self.port = port
         self.literal = literal_version(host) if host else None
         self.key = key
         self.info_hash = info_hash
@@ -1848,7 +1792,7 @@ def parse_tracker(text: str, info_hash: bytes = None) -> Target:
             raise ValueError("the port is missing; udp://host:port is expected")
         host = url.host.lower()
         key = (UDP, host, url.port, url_data_of(url.path, url.query))
-        return Target(UDP, text, url, host, key, info_hash)
+        return Target(UDP, text, url, host, url.port, key, info_hash)
     if scheme in DEFAULT_PORTS:
         return http_target(HTTP, text, announce_url(text), info_hash)
     raise ValueError("scheme {!r} cannot be checked; udp, http and https can".format(scheme))
@@ -1866,7 +1810,7 @@ def http_target(kind: str, given: str, text: str, info_hash: bytes = None) -> Ta
     url = split_url(text)
     host = url.host.lower()
     key = (kind, url.scheme, url.credentials, host, port_of(url), url.path or "/", url.query)
-    return Target(kind, given, text, host, key, info_hash)
+    return Target(kind, given, text, host, port_of(url), key, info_hash)
 
 
 def tracker_or_unsupported(text: str, info_hash: bytes = None) -> Target:
@@ -1878,7 +1822,7 @@ def tracker_or_unsupported(text: str, info_hash: bytes = None) -> Target:
 
 
 def unsupported(text: str, error: Exception) -> Target:
-    return Target(UNSUPPORTED, text, None, None, (UNSUPPORTED, text), problem=str(error))
+    return Target(UNSUPPORTED, text, None, None, None, (UNSUPPORTED, text), problem=str(error))
 
 
 class Inputs:
@@ -1933,7 +1877,7 @@ class Inputs:
         """Adds what a file or standard input holds, a .torrent or text of any kind."""
         import re
 
-        if re.match(rb"d[0-9]+:", data):
+        if re.match(rb"d[0-9]+:[^0-9]", data):
             self.add_torrent_file(source, data)
             return
         text = decode_text(source, data)
@@ -1961,9 +1905,9 @@ class Inputs:
         """Adds a JSON configuration, the Rust checker's; raises ConfigurationError."""
         configuration = parse_json(source, text)
         parsers = {
-            "udp_trackers": (parse_tracker, (UDP,)),
-            "http_trackers": (parse_tracker, (HTTP,)),
-            "health_checks": (parse_health, (HEALTH,)),
+            "udp_trackers": (parse_tracker, UDP),
+            "http_trackers": (parse_tracker, HTTP),
+            "health_checks": (parse_health, HEALTH),
         }
         for name in configuration:
             if name not in parsers:
@@ -1972,7 +1916,7 @@ class Inputs:
                     "unknown key {!r}; udp_trackers, http_trackers and health_checks are "
                     "expected".format(name),
                 )
-        for name, (parse, kinds) in parsers.items():
+        for name, (parse, kind) in parsers.items():
             entries = configuration.get(name, [])
             if not isinstance(entries, list):
                 raise ConfigurationError(source, "{}: a list of URLs is expected".format(name))
@@ -1982,7 +1926,7 @@ class Inputs:
                     raise ConfigurationError(source, "{}: a URL is expected".format(place))
                 try:
                     target = parse(entry)
-                    if target.kind not in kinds:
+                    if target.kind != kind:
                         raise ValueError("not one of the {}".format(name.replace("_", " ")))
                 except ValueError as error:
                     raise ConfigurationError(source, "{} {!r}: {}".format(place, entry, error))
@@ -2150,10 +2094,7 @@ class Result:
     @property
     def failed(self):
         """The first stage that failed, or None."""
-        for stage in self.stages:
-            if stage.failure:
-                return stage
-        return None
+        return next((stage for stage in self.stages if stage.failure), None)
 
     @property
     def status(self) -> str:
@@ -2204,7 +2145,10 @@ def udp_requests(info_hash: bytes, url_data: bytes, announce: bool, scrape: bool
 
 
 class UdpCheck(Conversation):
-    """The conversation with a UDP tracker, with what the runner has to remember of it."""
+    """The conversation with a UDP tracker that ends outside its swarm and in a Result.
+
+    job, slot, began, setup, places and scheduled are what the runner remembers of it.
+    """
 
     __slots__ = ("job", "slot", "began", "setup", "places", "scheduled")
 
@@ -2285,7 +2229,8 @@ def check_http(result: Result, settings: Settings, deadline: float, report) -> N
     reply = None
     if settings.announce:
         url = announcing(target.url, info_hash, "started")
-        reply = run_stage(result, "announce", ask_announce, url, settings, deadline)
+        how = (url, settings, deadline, ANNOUNCE_LIMIT, check_announce)
+        reply = run_stage(result, "announce", ask_http, *how)
         if reply is not None:
             result.interval, result.seeders, result.leechers = announce_counts(reply)
     accepted = reply is not None
@@ -2294,7 +2239,8 @@ def check_http(result: Result, settings: Settings, deadline: float, report) -> N
     except ValueError:
         url = None
     if settings.scrape and url:
-        reply = run_stage(result, "scrape", ask_scrape, url, settings, deadline)
+        how = (url, settings, deadline, SCRAPE_LIMIT, check_scrape)
+        reply = run_stage(result, "scrape", ask_http, *how)
         if reply is not None:
             seeders, leechers = scrape_counts(reply, info_hash)
             result.seeders = result.seeders if seeders is None else seeders
@@ -2326,6 +2272,25 @@ def run_stage(result, name, function, *arguments):
     return reply
 
 
+def number_or_none(value):
+    return value if isinstance(value, int) else None
+
+
+def announce_counts(value: dict) -> tuple:
+    """Returns (interval in seconds, seeders, leechers) of an announce answer, None if not there."""
+    keys = (b"interval", b"complete", b"incomplete")
+    return tuple(number_or_none(value.get(key)) for key in keys)
+
+
+def scrape_counts(value: dict, info_hash: bytes) -> tuple:
+    """Returns (seeders, leechers) of a torrent in a scrape answer, None if not there."""
+    for key, counts in value[b"files"].items():
+        if scraped_hash(key) == info_hash and isinstance(counts, dict):
+            keys = (b"complete", b"incomplete")
+            return tuple(number_or_none(counts.get(key)) for key in keys)
+    return None, None
+
+
 def announcing(url: str, info_hash: bytes, event: str) -> str:
     """Returns the URL of an announce, never as a seeder."""
     parameters = [
@@ -2342,27 +2307,17 @@ def announcing(url: str, info_hash: bytes, event: str) -> str:
     return with_query(url, encode_query(parameters))
 
 
-def ask_announce(result, url, settings, deadline):
-    reply, status = ask_http(result, url, settings, deadline, ANNOUNCE_LIMIT)
-    check_announce(reply, status, "started")
-    return reply
-
-
-def ask_scrape(result, url, settings, deadline):
-    if time.monotonic() >= deadline:
+def ask_http(result, url, settings, deadline, limit, check):
+    """Returns the decoded reply, which check(reply, HTTP status) lets pass; raises Failure."""
+    if result.stages and time.monotonic() >= deadline:
         raise Failure("timeout", "not asked, since the announce used up the time")
-    reply, status = ask_http(result, url, settings, deadline, SCRAPE_LIMIT)
-    check_scrape(reply, status)
-    return reply
-
-
-def ask_http(result, url, settings, deadline, limit):
-    """Returns (the decoded reply, its HTTP status); raises Failure."""
     response = fetch(url, settings.http, deadline, limit)
     result.address = response.address
     # Others may go on while a large reply is decoded.
     with Pause(settings.http.turn if len(response.body) > LARGE_REPLY else None):
-        return read_reply(response), response.status
+        reply = read_reply(response)
+    check(reply, response.status)
+    return reply
 
 
 def check_health(result: Result, settings: Settings, deadline: float, report) -> None:
@@ -2494,21 +2449,20 @@ def with_port(outcome, port: int) -> list:
 class Job:
     """A target in the runner's hands; results has a place for each of its checks."""
 
-    __slots__ = ("target", "on_result", "asked", "results", "left")
+    __slots__ = ("target", "on_result", "asked", "results")
 
     def __init__(self, target, on_result, asked):
         self.target = target
         self.on_result = on_result
         self.asked = asked
         self.results = [None]
-        self.left = 1
 
 
 class HttpTask:
     """A check for a thread, which fills in its result until its deadline.
 
-    address is the only one that it may go to, as text, or None; setup is how many seconds it took
-    to look it up.
+    address is the only one of its host that it may go to, as text, or None; setup is how many
+    seconds it took to look it up.
     """
 
     __slots__ = "job slot settings address setup result deadline settled".split()
@@ -2533,7 +2487,8 @@ def share_descriptors(available: int, names: int, http: int, udp: int) -> Limits
 
     Lookups and HTTP come first: a lookup that finds no descriptor free would say that the name
     is unknown. The numbers are those wished for; where there are too few, runs go in waves. An
-    HTTP check of a name with many silent addresses may want more, and then waits for them.
+    HTTP check of a name with many silent addresses may want more: the one that has been silent
+    the longest then gives way.
     """
     lookups = max(1, min(names, 256, available // 8))
     available -= 2 * lookups if names else 0
@@ -2571,13 +2526,13 @@ class Runner:
     GRACE = 0.4  # seconds after its deadline in which a thread may still bring its own result
     PER_HOST = 4
 
-    def __init__(self, settings: Settings, limits: Limits, keep_names=True, tick=None):
+    def __init__(self, settings: Settings, limits: Limits, keep_names: bool):
+        import _thread
         import selectors
         import socket
 
-        self.settings = settings
         self.limits = limits
-        self.tick = tick
+        self.tick = None
         self.interrupted = None
         self.open = set()
         self.timers = []
@@ -2591,6 +2546,9 @@ class Runner:
         self._posted = deque()
         self._next_tend = 0
         self._lookups = Lookups(settings.version, limits.lookups, keep_names, self.wake)
+        self._resolve = self._lookups.resolve
+        http = settings.http._replace(resolve=self._resolve, turn=_thread.allocate_lock())
+        self.settings = settings._replace(http=http)
         self._looking_up = {}  # lookup: jobs that wait for it
         self._udp_waiting = deque()
         self._udp_open = 0
@@ -2649,10 +2607,6 @@ class Runner:
             self._advance_udp(now)
         if self.interrupted:
             self._end_interrupted()
-
-    def resolve(self, host: str, port: int, version: int, deadline: float) -> list:
-        """Looks a name up for a thread, as look_up_within does."""
-        return self._lookups.resolve(host, port, version, deadline)
 
     def wake(self) -> None:
         """Makes run() look at what was posted; from any thread."""
@@ -2717,8 +2671,10 @@ class Runner:
             if not jobs:
                 del self._looking_up[lookup]
         for task in list(self._http_running):
-            if task.deadline and now > task.deadline + self.GRACE:
-                self._give_up(task)
+            if now > task.deadline + self.GRACE:
+                failure = Failure("timeout", "no end within {:g} s".format(self.settings.timeout))
+                self._cut_short(task, failure, self.settings.timeout)
+                self._release(task)
         if self.tick:
             self.tick()
 
@@ -2730,8 +2686,7 @@ class Runner:
 
     def _settle(self, job, slot, result):
         job.results[slot] = result
-        job.left -= 1
-        if not job.left:
+        if None not in job.results:
             self.open.discard(job)
         job.on_result(result)
 
@@ -2739,7 +2694,7 @@ class Runner:
 
     def _found_literal(self, job):
         try:
-            outcome = look_up(job.target.host, job.target.url.port, self.settings.version)
+            outcome = look_up(job.target.host, job.target.port, self.settings.version)
         except Failure as failure:
             # Of the other IP version, or with the scope of an interface that is not there.
             outcome = failure
@@ -2762,8 +2717,8 @@ class Runner:
         began = max(job.asked, lookup.begun)
         elapsed = max(0, time.monotonic() - began)
         outcome = lookup.outcome
-        if not isinstance(outcome, Failure) and job.target.kind == UDP:
-            outcome = with_port(outcome, job.target.url.port)
+        if not isinstance(outcome, Failure):
+            outcome = with_port(outcome, job.target.port)
         self._found(job, outcome, elapsed)
 
     def _found(self, job, outcome, elapsed):
@@ -2773,16 +2728,13 @@ class Runner:
             return
         choices = [[address] for address in outcome] if self.settings.all_addresses else [outcome]
         job.results = [None] * len(choices)
-        job.left = len(choices)
         for slot, addresses in enumerate(choices):
             if job.target.kind == UDP:
                 places = min(len(addresses), self.limits.udp)
                 self._udp_waiting.append((places, job, slot, addresses, elapsed))
             else:
-                port = port_of(split_url(job.target.url))
-                address = (addresses[0][0], port) + addresses[0][2:]
-                settings = self._only_at(job.target.host, address)
-                self._enqueue_http(job, slot, settings, show_address(address), elapsed)
+                settings = self._only_at(job.target.host, addresses[0])
+                self._enqueue_http(job, slot, settings, show_address(addresses[0]), elapsed)
 
     def _only_at(self, name, address):
         """Returns the settings with which HTTP goes to this one address of a name."""
@@ -2790,7 +2742,7 @@ class Runner:
         def resolve(host, port, version, deadline):
             if (host.lower(), port) == (name, address[1]):
                 return [address]
-            return self.resolve(host, port, version, deadline)
+            return self._resolve(host, port, version, deadline)
 
         return self.settings._replace(http=self.settings.http._replace(resolve=resolve))
 
@@ -2883,7 +2835,7 @@ class Runner:
         began = time.monotonic()
 
         def report():
-            result.elapsed = time.monotonic() - began
+            result.elapsed = task.setup + time.monotonic() - began
             result.finished_at = time.time()
             self._post(self._http_reported, task, result)
 
@@ -2896,24 +2848,13 @@ class Runner:
                 failure = Failure("internal_error", text)
                 failed = self._failed(result.target, failure, self.settings.timeout)
                 self._post(self._http_reported, task, failed)
-        self._post(self._http_ended, task)
+        self._post(self._release, task)
 
     def _http_reported(self, task, result):
         if not task.settled:
             task.settled = True
             result.address = task.address or result.address
             self._settle(task.job, task.slot, result)
-
-    def _http_ended(self, task):
-        # A thread that was given up may come back after all.
-        if task in self._http_running:
-            self._release(task)
-
-    def _give_up(self, task):
-        """Goes on without a thread that is long past its deadline."""
-        failure = Failure("timeout", "no end within {:g} s".format(self.settings.timeout))
-        self._cut_short(task, failure, self.settings.timeout)
-        self._release(task)
 
     def _cut_short(self, task, failure, elapsed):
         """Ends a check without its thread, with what that has found out so far."""
@@ -2930,7 +2871,10 @@ class Runner:
 
     def _release(self, task):
         """Makes room for the next request to a host, and among those under way."""
-        self._http_running.discard(task)
+        if task not in self._http_running:
+            # A thread that was given up has come back after all.
+            return
+        self._http_running.remove(task)
         host = self._http_hosts[task.job.target.host]
         if host[1]:
             self._http_ready.append(host[1].popleft())
@@ -2960,10 +2904,9 @@ class Runner:
 # The reports: pure functions, from results to text.
 def with_slash(url: str) -> str:
     """Returns an HTTP URL with / for an empty path."""
-    scheme, _, rest = url.partition("://")
-    authority = rest.split("/")[0].split("?")[0].split("#")[0]
-    tail = rest[len(authority) :]
-    return url if tail.startswith("/") else "{}://{}/{}".format(scheme, authority, tail)
+    import re
+
+    return re.sub(r"^([^/]*//[^/?#]+)(?=[?#]|$)", r"\1/", url)
 
 
 def show_outcome(failure, value=None) -> dict:
@@ -2979,13 +2922,13 @@ def result_to_json(result: Result) -> dict:
         body = {"remote_addr": result.address or target.given, "results": stages}
         if not target.literal:
             body["url"] = target.given
-        return {"Udp": {outcome: body}}
-    if target.kind == HEALTH:
+    elif target.kind == HEALTH:
         answer = show_outcome(result.stages[0].failure, result.detail)
-        return {"Health": {outcome: {"url": with_slash(target.given), "result": answer}}}
-    if target.kind == HTTP:
-        return {"Http": {outcome: {"url": with_slash(target.given), "results": stages}}}
-    return {"Unsupported": {outcome: {"url": target.given, "results": stages}}}
+        body = {"url": with_slash(target.given), "result": answer}
+    else:
+        url = with_slash(target.given) if target.kind == HTTP else target.given
+        body = {"url": url, "results": stages}
+    return {target.kind.capitalize(): {outcome: body}}
 
 
 def report_json(results: list, pretty: bool) -> str:
@@ -3197,12 +3140,10 @@ def report_nagios(results: list, all_addresses: bool = False) -> tuple:
     counts = count_statuses(results)
     if counts["unsupported"] < total:
         total -= counts["unsupported"]
-    if down:
-        names = name_some(down, all_addresses)
-        code, text = 2, "{} of {} down: {}".format(len(down), total, names)
-    elif partial:
-        names = name_some(partial, all_addresses)
-        code, text = 1, "{} of {} partial: {}".format(len(partial), total, names)
+    code, word, named = (2, "down", down) if down else (1, "partial", partial)
+    if named:
+        names = name_some(named, all_addresses)
+        text = "{} of {} {}: {}".format(len(named), total, word, names)
     elif results:
         code, text = 0, "{} of {} up".format(counts["up"], total)
     else:
@@ -3590,6 +3531,7 @@ def add_input_options(parser) -> None:
     add("-c", "--config-path", metavar="FILE", type=path, help="a JSON configuration")
     add(
         "--health",
+        dest="targets",
         metavar="URL",
         action="append",
         default=[],
@@ -3613,7 +3555,6 @@ def add_input_options(parser) -> None:
 
 
 def add_check_options(parser) -> None:
-    parser.set_defaults(url=None)
     add = parser.add_argument
     add("--format", choices=FORMATS, default="json", help="default json")
     add("--fail", action="store_true", help="exit 1 when a tracker or health check is down")
@@ -3625,13 +3566,16 @@ def add_check_options(parser) -> None:
 def add_monitor_options(parser) -> None:
     parser.set_defaults(all_addresses=False)
     add = parser.add_argument
-    add("--format", choices=["json", "compact", "prometheus"], default="json", help="default json")
+    formats = ["json", "pretty", "compact", "prometheus"]
+    add("--format", choices=formats, default="json", help="default json")
     times = {"metavar": "SECONDS", "type": seconds(0.001, 1e10)}
     add("--interval", default=300, help="from one probe to the next (default 300)", **times)
     add("--duration", default=86400, help="of the whole (default 86400)", **times)
     add(
         "--url",
+        dest="targets",
         metavar="URL",
+        action="append",
         type=checked(named(parse_tracker)),
         help="the tracker, in the form monitor udp --url URL",
     )
@@ -3670,7 +3614,7 @@ def parse_arguments(argv: list, prog: str):
 def refuse_other_literals(parser, arguments) -> None:
     """Ends in a usage error where something is an address of the IP version that is not wanted."""
     inputs = [tracker_or_unsupported(word) for word in arguments.inputs]
-    for target in inputs + arguments.health + ([arguments.url] if arguments.url else []):
+    for target in inputs + arguments.targets:
         if target.literal not in (None, arguments.ip_version):
             text = "{0!r} is not an IPv{1} address, as -{1} asks for"
             parser.error(text.format(target.given, arguments.ip_version))
@@ -3678,19 +3622,16 @@ def refuse_other_literals(parser, arguments) -> None:
 
 def collect_targets(arguments) -> tuple:
     """Returns (targets, the info hash to ask for); raises ConfigurationError."""
-    targets = arguments.health + ([arguments.url] if arguments.url else [])
-    inputs = read_inputs(arguments.inputs, arguments.config_path, targets, os.environ)
-    own_hash = inputs.own_hash or DEFAULT_INFO_HASH
+    words, config_path = arguments.inputs, arguments.config_path
+    inputs = read_inputs(words, config_path, arguments.targets, os.environ)
     if arguments.info_hash:
         for target in inputs.targets:
             target.info_hash = None
-    return inputs.targets, arguments.info_hash or own_hash
+    return inputs.targets, arguments.info_hash or inputs.own_hash or DEFAULT_INFO_HASH
 
 
-def make_runner(arguments, targets, info_hash, tick=None) -> Runner:
+def make_runner(arguments, targets, info_hash) -> Runner:
     """Returns the runner for the targets, with as many places as there are descriptors for."""
-    import _thread
-
     trace = trace_for(arguments)
     settings = Settings(
         timeout=arguments.timeout,
@@ -3699,7 +3640,7 @@ def make_runner(arguments, targets, info_hash, tick=None) -> Runner:
         announce=not arguments.no_announce,
         scrape=not arguments.no_scrape,
         all_addresses=arguments.all_addresses,
-        http=None,
+        http=http_options_of(arguments, trace, None),
         trace=trace,
     )
     udp = sum(target.kind == UDP for target in targets)
@@ -3711,11 +3652,7 @@ def make_runner(arguments, targets, info_hash, tick=None) -> Runner:
     if http:
         # Loaded now, so that the first check does not seem slow.
         __import__("http.client")
-    runner = Runner(settings, limits, keep_names=not arguments.monitor, tick=tick)
-    http_options = http_options_of(arguments, trace, runner.resolve)
-    http_options = http_options._replace(turn=_thread.allocate_lock())
-    runner.settings = settings._replace(http=http_options)
-    return runner
+    return Runner(settings, limits, keep_names=not arguments.monitor)
 
 
 def on_signals(function) -> None:

@@ -26,7 +26,8 @@ if __name__ == "__main__":
         _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
     except KeyboardInterrupt:
         raise SystemExit(130)
-    # Imports make no garbage, and to look for some among all that they make takes a millisecond.
+    # Neither imports nor a single request make much garbage, and to look for it among all that is
+    # imported takes a millisecond. The checker turns it on again.
     import gc
 
     gc.disable()
@@ -234,7 +235,7 @@ def seconds(low: float, high: float):
         import re
 
         if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
-            if 0 < float(text) <= high and float(text) >= low:
+            if 0 < float(text) and low <= float(text) <= high:
                 return float(text)
         bounds = "from {} to".format(low) if low else "above 0, at most"
         raise ValueError(
@@ -512,40 +513,6 @@ def start_thread(work, *arguments) -> bool:
     return True
 
 
-def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
-    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
-
-    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout).
-    """
-    if literal_version(host):
-        return look_up(host, port, version)
-    import _thread
-
-    outcome = []
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def work():
-        try:
-            outcome.append(look_up(host, port, version))
-        except Failure as failure:
-            outcome.append(failure)
-        done.release()
-
-    if not start_thread(work):
-        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
-    left = deadline - time.monotonic()
-    while not outcome and left > 0:
-        # In slices: a signal that comes just before a wait is seen after it.
-        done.acquire(timeout=min(left, 0.2))
-        left = deadline - time.monotonic()
-    if not outcome:
-        raise Failure("timeout", "{}: the name lookup took too long".format(host))
-    if isinstance(outcome[0], Failure):
-        raise outcome[0]
-    return outcome[0]
-
-
 def network_failure(error: OSError) -> Failure:
     """Returns the Failure that stands for what the network said to a socket."""
     if isinstance(error, (ConnectionRefusedError, ConnectionResetError)):
@@ -586,6 +553,44 @@ def text_of(value) -> str:
 
 
 # --- end of carried region: names ---
+
+
+# --- carried region: client lookup (home: udp_tracker_client.py) ---
+def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
+    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
+
+    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout, unreachable).
+    """
+    if literal_version(host):
+        return look_up(host, port, version)
+    import _thread
+
+    outcome = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def work():
+        try:
+            outcome.append(look_up(host, port, version))
+        except Failure as failure:
+            outcome.append(failure)
+        done.release()
+
+    if not start_thread(work):
+        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
+    left = deadline - time.monotonic()
+    while not outcome and left > 0:
+        # In slices: a signal that comes just before a wait is seen after it.
+        done.acquire(timeout=min(left, 0.2))
+        left = deadline - time.monotonic()
+    if not outcome:
+        raise Failure("timeout", "{}: the name lookup took too long".format(host))
+    if isinstance(outcome[0], Failure):
+        raise outcome[0]
+    return outcome[0]
+
+
+# --- end of carried region: client lookup ---
 
 
 # --- carried region: udp (home: udp_tracker_client.py) ---
@@ -707,7 +712,9 @@ def parse_reply(request, action: int, reply: bytes, ipv6: bool):
     The transaction id was right, so a wrong action or shape is the tracker's own word.
     """
     if action == ERROR:
-        return parse_error(reply)
+        # Some trackers end the text with a NUL.
+        _, transaction_id = struct.unpack_from(">ii", reply)
+        return ErrorReply(transaction_id, text_of(reply[8:].rstrip(b"\0")))
     name = ACTIONS[request.action]
     if action != request.action:
         text = "the reply to {} has action {}, {} is expected".format(name, action, request.action)
@@ -716,12 +723,6 @@ def parse_reply(request, action: int, reply: bytes, ipv6: bool):
         return request.parse(reply, ipv6)
     except ValueError as error:
         return Failure("invalid_response", "the reply to {} has {}".format(name, error))
-
-
-def parse_error(reply: bytes) -> ErrorReply:
-    """Parses the error reply of BEP 15; some trackers end the text with a NUL."""
-    _, transaction_id = struct.unpack_from(">ii", reply)
-    return ErrorReply(transaction_id, text_of(reply[8:].rstrip(b"\0")))
 
 
 def new_transaction_id() -> int:
@@ -908,9 +909,10 @@ class Conversation:
     fails (the way of RFC 8305), so that a dead address does not hide a live one. All may
     connect; the first to get a connection id goes on alone while it does not fail.
 
-    At the end exchange is the one that the tracker answered and address its address; where none
-    was answered, exchange is the last that failed (None where no socket could be opened) and
-    address None. failures has [(address, Failure)] in the order in which they failed.
+    At the end exchange is the one that the tracker answered and address its address. Where none
+    was answered, address is None and exchange is the last that failed, of those that got a
+    connection id if any did (None where no socket could be opened). failures has
+    [(address, Failure)] in the order in which they failed.
     """
 
     HEAD_START = 0.25
@@ -1012,36 +1014,34 @@ class Conversation:
 
     def _finish(self, sock, now):
         """Closes an exchange that has ended; the first that the tracker answered ends them all."""
-        address, self.exchange = self.exchanges.pop(sock)
-        replies = self.exchange.replies
+        address, exchange = self.exchanges.pop(sock)
+        replies = exchange.replies
         failures = [reply for reply in replies if isinstance(reply, Failure)]
         # Where another address is being asked already, it decides.
-        decides = self.leader in (None, self.exchange)
+        decides = self.leader in (None, exchange)
         if decides and len(failures) < len(replies):
-            self.address = address
+            self.address, self.exchange = address, exchange
             self.waiting = []
             for other in self.exchanges:
                 self._close(other)
             self.exchanges.clear()
         else:
-            failure = failures[0] if failures else Failure("invalid_response", replies[0].message)
+            failure = failures[-1] if failures else Failure("invalid_response", replies[0].message)
             self.failures.append((address, failure))
+            if self.exchange is None or exchange.connected_at is not None:
+                self.exchange = exchange
             if decides:
                 self.next_start = now
-                self._promote(now)
+                self.leader = None
+                for _, other in self.exchanges.values():
+                    if other.connection_id is not None:
+                        self._lead(other, now)
+                        break
         self._close(sock)
 
     def _lead(self, exchange, now):
         self.leader = exchange
         exchange.release(now)
-
-    def _promote(self, now):
-        """Lets the next exchange that has a connection id go on in place of one that failed."""
-        self.leader = None
-        for _, exchange in self.exchanges.values():
-            if exchange.connection_id is not None:
-                self._lead(exchange, now)
-                return
 
     def _close(self, sock):
         self.selector.unregister(sock)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import bencode
 import http_tracker_client as http
+import tracker_checker as checker
 from fuzz_bencode import HASH, REPLIES, TOKENS
 from mutate import BYTES, HOSTILE_TEXT, below, mutate, pick
 
@@ -230,10 +231,10 @@ def ask(command, url, limit):
     json.loads(text)
     if command == "announce":
         http.check_announce(reply, response.status, "started")
-        numbers = http.announce_counts(reply)
+        numbers = checker.announce_counts(reply)
     else:
         http.check_scrape(reply, response.status)
-        numbers = http.scrape_counts(reply, HASH)
+        numbers = checker.scrape_counts(reply, HASH)
     assert all(number is None or isinstance(number, int) for number in numbers)
     return "an answer to " + command
 

@@ -72,7 +72,7 @@ def target_of(kind, given):
     except ValueError:
         pass
     key = (checker.UNSUPPORTED, given)
-    return checker.Target(checker.UNSUPPORTED, given, None, None, key, problem="it is no URL")
+    return checker.unsupported(given, ValueError("it is no URL"))
 
 
 def result_of(kind, given, stages, address, interval, seeders, leechers, detail):

@@ -15,6 +15,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
+import tracker_checker
 import trustme
 from conftest import ROOT, clean_environment
 from loopback_tracker import UDP_FAULTS, LoopbackTracker
@@ -796,3 +797,16 @@ def test_a_list_as_people_publish_it(check, run_script, everywhere, fake):
     records, _ = check("-", stdin=urls.stdout, env=fake(names))
     assert {record["tracker"] for record in records} == set(working)
     assert {record["status"] for record in records} == {"ok", "partial"}
+
+
+def test_counts_of_http_replies():
+    announce = {b"interval": 1, b"complete": 2, b"incomplete": 3}
+    assert tracker_checker.announce_counts(announce) == (1, 2, 3)
+    assert tracker_checker.announce_counts({b"interval": b"1", b"complete": [2]}) == (None, None, None)
+    entry = {b"complete": 2, b"incomplete": b"x"}
+    narrow = HASH.decode("latin-1").encode("utf-8")
+    for key in (HASH, narrow):
+        reply = {b"files": {b"\xff" * 20: {}, key: entry}}
+        assert tracker_checker.scrape_counts(reply, HASH) == (2, None)
+    assert tracker_checker.scrape_counts({b"files": {HASH[:19]: entry}}, HASH) == (None, None)
+    assert tracker_checker.scrape_counts({b"files": {HASH: 1}}, HASH) == (None, None)

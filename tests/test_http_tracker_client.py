@@ -537,19 +537,6 @@ def test_check_scrape(value, status, kind):
     assert caught.value.kind == kind
 
 
-def test_counts():
-    announce = {b"interval": 1, b"complete": 2, b"incomplete": 3}
-    assert client.announce_counts(announce) == (1, 2, 3)
-    assert client.announce_counts({b"interval": b"1", b"complete": [2]}) == (None, None, None)
-    entry = {b"complete": 2, b"incomplete": b"x"}
-    narrow = HASH_BYTES.decode("latin-1").encode("utf-8")
-    for key in (HASH_BYTES, narrow):
-        reply = {b"files": {b"\xff" * 20: {}, key: entry}}
-        assert client.scrape_counts(reply, HASH_BYTES) == (2, None)
-    assert client.scrape_counts({b"files": {HASH_BYTES[:19]: entry}}, HASH_BYTES) == (None, None)
-    assert client.scrape_counts({b"files": {HASH_BYTES: 1}}, HASH_BYTES) == (None, None)
-
-
 # Announce
 
 

@@ -930,6 +930,40 @@ def test_all_addresses_silent(server, talk):
     dialogue.check_that_all_is_closed()
 
 
+@pytest.mark.parametrize("live", [0, 1])
+def test_of_addresses_that_fall_silent_the_one_that_connected_is_kept(server, talk, live):
+    trackers = [server(), server()]
+    dialogue = talk([tracker.address for tracker in trackers])
+    dialogue.advance(0.25)
+    trackers[live].reply(connect_reply(trackers[live].receive()))
+    dialogue.read(0.26)
+    while not dialogue.conversation.finished:
+        dialogue.advance(dialogue.wake_at)
+    assert dialogue.conversation.address is None
+    assert dialogue.conversation.exchange.connected_at == START + 0.26
+
+
+@pytest.mark.parametrize("reply, kind, text", [
+    (None, "timeout", "no reply to announce"),
+    (b"short", "invalid_response", "the reply to announce has"),
+])
+def test_of_several_requests_that_fail_the_last_says_why(server, talk, reply, kind, text):
+    tracker = server()
+    dialogue = talk([tracker.address], [Scrape([HASH]), announce()])
+    tracker.reply(connect_reply(tracker.receive()))
+    dialogue.read(0.1)
+    tracker.receive()
+    request = tracker.receive()
+    if reply:
+        tracker.reply(announce_reply(request)[:8] + reply)
+        dialogue.read(0.2)
+    while not dialogue.conversation.finished:
+        dialogue.advance(dialogue.wake_at)
+    ((_, failure),) = dialogue.conversation.failures
+    assert failure.kind == kind
+    assert text in str(failure)
+
+
 def test_no_address_can_be_opened(talk):
     address = ("255.255.255.255", 6969)
     dialogue = talk([address, address])

@@ -17,7 +17,8 @@ if __name__ == "__main__":
         _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
     except KeyboardInterrupt:
         raise SystemExit(130)
-    # Imports make no garbage, and to look for some among all that they make takes a millisecond.
+    # Neither imports nor a single request make much garbage, and to look for it among all that is
+    # imported takes a millisecond. The checker turns it on again.
     import gc
 
     gc.disable()
