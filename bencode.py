@@ -383,16 +383,24 @@ def to_json_text(value, pretty: bool) -> str:
 
 
 def write_stdout(text: str) -> None:
-    """Writes text to stdout at once; a reader that has gone away is not an error.
+    """Writes text to stdout, whole and at once; a reader that has gone away is not an error.
 
     Raises Failure (output_failed) when it cannot be written, as on a full disk.
     """
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        encoding = sys.stdout.encoding or "ascii"
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
+        # Not by sys.stdout.write(): where stdout is unbuffered or does not block, that drops what
+        # is not taken at the first try.
+        raw = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+        left = memoryview(text.encode(sys.stdout.encoding, "backslashreplace"))
+        while left:
+            written = raw.write(left)
+            if written is None:
+                import select
+
+                select.select([], [raw], [])
+            left = left[written or 0 :]
     except BrokenPipeError:
         pass
     except OSError as error:
@@ -416,12 +424,18 @@ def write_record(name: str, **fields) -> None:
 
 def run(main) -> None:
     """Runs main(arguments) as a command and ends the process with the exit code it returns."""
+    failure = None
     try:
         code = main(sys.argv[1:])
     except SystemExit as stop:
         code = stop.code
-    except Failure as failure:
-        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+    except Failure as caught:
+        failure, source = caught, "stdout"
+    except MemoryError:
+        failure, source = Failure("too_large", "there is not enough memory for it"), "memory"
+    # Only now: what an exception has passed through is in memory until it is dealt with.
+    if failure:
+        write_record("error", kind=failure.kind, source=source, message=str(failure))
         code = 1
     # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
     # could not take would be tried again, with a traceback.
@@ -490,7 +504,8 @@ def main(argv: list) -> int:
     """Shows a bencoded file as JSON on stdout; returns the exit code."""
     arguments = parse_arguments(argv)
     try:
-        value = decode(read_file(arguments.file))
+        # Some trackers end their replies with a line end, and so do editors.
+        value = decode(read_file(arguments.file).rstrip(b" \t\r\n"))
     except OSError as error:
         kind, message = "unreadable_file", error.strerror
     except BencodeError as error:

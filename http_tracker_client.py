@@ -72,16 +72,24 @@ def to_json_text(value, pretty: bool) -> str:
 
 
 def write_stdout(text: str) -> None:
-    """Writes text to stdout at once; a reader that has gone away is not an error.
+    """Writes text to stdout, whole and at once; a reader that has gone away is not an error.
 
     Raises Failure (output_failed) when it cannot be written, as on a full disk.
     """
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        encoding = sys.stdout.encoding or "ascii"
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
+        # Not by sys.stdout.write(): where stdout is unbuffered or does not block, that drops what
+        # is not taken at the first try.
+        raw = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+        left = memoryview(text.encode(sys.stdout.encoding, "backslashreplace"))
+        while left:
+            written = raw.write(left)
+            if written is None:
+                import select
+
+                select.select([], [raw], [])
+            left = left[written or 0 :]
     except BrokenPipeError:
         pass
     except OSError as error:
@@ -105,12 +113,18 @@ def write_record(name: str, **fields) -> None:
 
 def run(main) -> None:
     """Runs main(arguments) as a command and ends the process with the exit code it returns."""
+    failure = None
     try:
         code = main(sys.argv[1:])
     except SystemExit as stop:
         code = stop.code
-    except Failure as failure:
-        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+    except Failure as caught:
+        failure, source = caught, "stdout"
+    except MemoryError:
+        failure, source = Failure("too_large", "there is not enough memory for it"), "memory"
+    # Only now: what an exception has passed through is in memory until it is dealt with.
+    if failure:
+        write_record("error", kind=failure.kind, source=source, message=str(failure))
         code = 1
     # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
     # could not take would be tried again, with a traceback.
@@ -413,7 +427,9 @@ def split_url(text: str) -> Url:
     literal, bracket, tail = location.rpartition("]")
     name, _, port = tail.partition(":")
     if ":" in port or (bracket and (name or not literal.startswith("["))):
-        raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
+        raise ValueError(
+            "host:port is expected, an IPv6 address in brackets, as [2001:db8::1]:6969"
+        )
     if port and not (DIGITS.issuperset(port) and len(port) < 6 and 0 < int(port) < 65536):
         raise ValueError("port {!r} is not a number from 1 to 65535".format(port))
     path, question_mark, query = rest[len(authority) :].partition("#")[0].partition("?")
@@ -623,8 +639,9 @@ def split_http_url(text: str) -> tuple:
     The host comes out in ASCII, path and query percent-encoded. Raises ValueError.
     """
     scheme, separator, _ = text.partition("://")
-    if separator and scheme.lower() not in DEFAULT_PORTS:
-        raise ValueError("scheme {!r} is not http or https".format(scheme))
+    if scheme.lower() not in DEFAULT_PORTS:
+        found = "scheme {!r}".format(scheme) if separator else "no scheme"
+        raise ValueError("{}; http:// or https:// is expected".format(found))
     url = split_url(text)
     authority = "[{}]".format(url.host.replace("%", "%25")) if ":" in url.host else url.host
     if url.credentials is not None:
@@ -694,6 +711,11 @@ def with_query(url: str, query: str) -> str:
 # What a reply says.
 def import_bencode():
     """Returns the module bencode; raises Failure (missing_file) where it does not stand beside."""
+    if "__file__" in globals():
+        # With -I or PYTHONSAFEPATH Python does not look there by itself.
+        folder = os.path.dirname(os.path.realpath(__file__))
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
     try:
         import bencode
 
@@ -778,14 +800,13 @@ def scraped_hash(key: bytes) -> bytes:
 # Proxies, as curl takes them from the environment.
 def proxy_for(target: Url, environ) -> str:
     """Returns the URL of the proxy for a URL, None for none; ValueError for an unsupported one."""
-    name = target.scheme + "_proxy"
-    if not environ.get(name):
-        name = "all_proxy"
+    names = target.scheme + "_proxy", "all_proxy", "ALL_PROXY"
+    name = next((name for name in names if environ.get(name)), names[0])
     proxy = environ.get(name)
     if not proxy or is_exempt(target, environ.get("no_proxy", "")):
         return None
-    if name == "all_proxy":
-        raise ValueError("all_proxy is not supported; http_proxy and https_proxy are")
+    if name != names[0]:
+        raise ValueError("{} is not supported; http_proxy and https_proxy are".format(name))
     proxy = proxy if "://" in proxy else "http://" + proxy
     # Nothing of the value is shown but its scheme: it may have a password.
     scheme = proxy.partition("://")[0].lower()
@@ -1074,7 +1095,7 @@ def redirect_target(url: str, location: str) -> str:
     if location is None:
         raise Failure("redirect", "a redirect without a Location")
     # http.client takes a header for Latin-1, but a URL that is not ASCII is UTF-8 as a rule.
-    location = text_of(location.encode("latin-1"))
+    location = text_of(location.strip(" \t").encode("latin-1"))
     try:
         # Checked before it is joined, which would drop line ends silently.
         if not location.isprintable() or " " in location or "\\" in location:
@@ -1143,12 +1164,12 @@ def get(target, headers, options, deadline, limit):
 def read_response(stream, target, proxy, headers, trace, limit):
     """Sends a request over an open stream and returns its HttpResponse."""
     if trace:
-        trace("{} <- GET {}".format(stream.address, without_credentials(target)))
+        trace("-> {} GET {}".format(stream.address, without_credentials(target)))
     sent = time.monotonic()
     response = send(stream, target, proxy, headers)
     if trace:
         elapsed = (time.monotonic() - sent) * 1000
-        text = "{} -> HTTP {} {:.1f} ms after the request"
+        text = "<- {} HTTP {}, {:.1f} ms after the request"
         trace(text.format(stream.address, response.status, elapsed))
     followed = response.status in REDIRECT_STATUSES
     return HttpResponse(
@@ -1238,8 +1259,9 @@ def read_body(response, limit):
     if length == 0:
         return b""
     if (length or 0) > limit:
-        raise Failure("too_large", "a body of {} bytes is announced".format(length))
-    if response.chunked:
+        raise Failure("too_large", "a body of {} bytes is announced".format(excerpt(str(length))))
+    # http.client does not know it with a space at its end.
+    if (response.getheader("Transfer-Encoding") or "").strip().lower() == "chunked":
         parts = read_chunks(response.fp, limit)
     else:
         parts = iter(lambda: response.read(65536), b"")
@@ -1494,8 +1516,8 @@ examples:
   %(prog)s announce http://tracker.example.org {hash} --left 1 --peers-wanted 50
   %(prog)s announce http://tracker.example.org {hash} --event stopped | jq .
 
-An announce enters the caller into the swarm; --event stopped takes it out again. Without a path
-/announce is asked. Proxies are taken from http_proxy, https_proxy and no_proxy.
+An announce enters the caller into the swarm, as a seeder while --left is 0; --event stopped takes
+it out again. Without a path /announce is asked. Proxies are taken from http_proxy, https_proxy and no_proxy.
 
 {exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
 SCRAPE_HELP = """\

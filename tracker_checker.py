@@ -73,16 +73,24 @@ def to_json_text(value, pretty: bool) -> str:
 
 
 def write_stdout(text: str) -> None:
-    """Writes text to stdout at once; a reader that has gone away is not an error.
+    """Writes text to stdout, whole and at once; a reader that has gone away is not an error.
 
     Raises Failure (output_failed) when it cannot be written, as on a full disk.
     """
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        encoding = sys.stdout.encoding or "ascii"
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
+        # Not by sys.stdout.write(): where stdout is unbuffered or does not block, that drops what
+        # is not taken at the first try.
+        raw = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+        left = memoryview(text.encode(sys.stdout.encoding, "backslashreplace"))
+        while left:
+            written = raw.write(left)
+            if written is None:
+                import select
+
+                select.select([], [raw], [])
+            left = left[written or 0 :]
     except BrokenPipeError:
         pass
     except OSError as error:
@@ -106,12 +114,18 @@ def write_record(name: str, **fields) -> None:
 
 def run(main) -> None:
     """Runs main(arguments) as a command and ends the process with the exit code it returns."""
+    failure = None
     try:
         code = main(sys.argv[1:])
     except SystemExit as stop:
         code = stop.code
-    except Failure as failure:
-        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+    except Failure as caught:
+        failure, source = caught, "stdout"
+    except MemoryError:
+        failure, source = Failure("too_large", "there is not enough memory for it"), "memory"
+    # Only now: what an exception has passed through is in memory until it is dealt with.
+    if failure:
+        write_record("error", kind=failure.kind, source=source, message=str(failure))
         code = 1
     # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
     # could not take would be tried again, with a traceback.
@@ -348,7 +362,9 @@ def split_url(text: str) -> Url:
     literal, bracket, tail = location.rpartition("]")
     name, _, port = tail.partition(":")
     if ":" in port or (bracket and (name or not literal.startswith("["))):
-        raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
+        raise ValueError(
+            "host:port is expected, an IPv6 address in brackets, as [2001:db8::1]:6969"
+        )
     if port and not (DIGITS.issuperset(port) and len(port) < 6 and 0 < int(port) < 65536):
         raise ValueError("port {!r} is not a number from 1 to 65535".format(port))
     path, question_mark, query = rest[len(authority) :].partition("#")[0].partition("?")
@@ -901,7 +917,7 @@ class Conversation:
             for datagram in exchange.due(now):
                 if self.trace:
                     action = ACTIONS[datagram[11]]
-                    self.trace("{} <- {}".format(show_address(address), action))
+                    self.trace("-> {} {}".format(show_address(address), action))
                 sock.send(datagram)
         except OSError as error:
             # A full queue is one more way to lose a datagram: it will be sent again.
@@ -951,7 +967,7 @@ class Conversation:
             self.wake_at = min(self.wake_at, exchange.wake_at)
 
     def _trace_reply(self, address, datagram, delay):
-        text = "{} -> {} bytes".format(show_address(address), len(datagram))
+        text = "<- {} {} bytes".format(show_address(address), len(datagram))
         if delay is None:
             self.trace(text + ", not a reply to what was asked: ignored")
         else:
@@ -990,8 +1006,9 @@ def split_http_url(text: str) -> tuple:
     The host comes out in ASCII, path and query percent-encoded. Raises ValueError.
     """
     scheme, separator, _ = text.partition("://")
-    if separator and scheme.lower() not in DEFAULT_PORTS:
-        raise ValueError("scheme {!r} is not http or https".format(scheme))
+    if scheme.lower() not in DEFAULT_PORTS:
+        found = "scheme {!r}".format(scheme) if separator else "no scheme"
+        raise ValueError("{}; http:// or https:// is expected".format(found))
     url = split_url(text)
     authority = "[{}]".format(url.host.replace("%", "%25")) if ":" in url.host else url.host
     if url.credentials is not None:
@@ -1061,6 +1078,11 @@ def with_query(url: str, query: str) -> str:
 # What a reply says.
 def import_bencode():
     """Returns the module bencode; raises Failure (missing_file) where it does not stand beside."""
+    if "__file__" in globals():
+        # With -I or PYTHONSAFEPATH Python does not look there by itself.
+        folder = os.path.dirname(os.path.realpath(__file__))
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
     try:
         import bencode
 
@@ -1145,14 +1167,13 @@ def scraped_hash(key: bytes) -> bytes:
 # Proxies, as curl takes them from the environment.
 def proxy_for(target: Url, environ) -> str:
     """Returns the URL of the proxy for a URL, None for none; ValueError for an unsupported one."""
-    name = target.scheme + "_proxy"
-    if not environ.get(name):
-        name = "all_proxy"
+    names = target.scheme + "_proxy", "all_proxy", "ALL_PROXY"
+    name = next((name for name in names if environ.get(name)), names[0])
     proxy = environ.get(name)
     if not proxy or is_exempt(target, environ.get("no_proxy", "")):
         return None
-    if name == "all_proxy":
-        raise ValueError("all_proxy is not supported; http_proxy and https_proxy are")
+    if name != names[0]:
+        raise ValueError("{} is not supported; http_proxy and https_proxy are".format(name))
     proxy = proxy if "://" in proxy else "http://" + proxy
     # Nothing of the value is shown but its scheme: it may have a password.
     scheme = proxy.partition("://")[0].lower()
@@ -1441,7 +1462,7 @@ def redirect_target(url: str, location: str) -> str:
     if location is None:
         raise Failure("redirect", "a redirect without a Location")
     # http.client takes a header for Latin-1, but a URL that is not ASCII is UTF-8 as a rule.
-    location = text_of(location.encode("latin-1"))
+    location = text_of(location.strip(" \t").encode("latin-1"))
     try:
         # Checked before it is joined, which would drop line ends silently.
         if not location.isprintable() or " " in location or "\\" in location:
@@ -1510,12 +1531,12 @@ def get(target, headers, options, deadline, limit):
 def read_response(stream, target, proxy, headers, trace, limit):
     """Sends a request over an open stream and returns its HttpResponse."""
     if trace:
-        trace("{} <- GET {}".format(stream.address, without_credentials(target)))
+        trace("-> {} GET {}".format(stream.address, without_credentials(target)))
     sent = time.monotonic()
     response = send(stream, target, proxy, headers)
     if trace:
         elapsed = (time.monotonic() - sent) * 1000
-        text = "{} -> HTTP {} {:.1f} ms after the request"
+        text = "<- {} HTTP {}, {:.1f} ms after the request"
         trace(text.format(stream.address, response.status, elapsed))
     followed = response.status in REDIRECT_STATUSES
     return HttpResponse(
@@ -1605,8 +1626,9 @@ def read_body(response, limit):
     if length == 0:
         return b""
     if (length or 0) > limit:
-        raise Failure("too_large", "a body of {} bytes is announced".format(length))
-    if response.chunked:
+        raise Failure("too_large", "a body of {} bytes is announced".format(excerpt(str(length))))
+    # http.client does not know it with a space at its end.
+    if (response.getheader("Transfer-Encoding") or "").strip().lower() == "chunked":
         parts = read_chunks(response.fp, limit)
     else:
         parts = iter(lambda: response.read(65536), b"")
@@ -1867,10 +1889,11 @@ class Inputs:
             try:
                 self.add(parse_tracker(text))
             except ValueError as error:
+                reason = " ({})".format(error) if ":" in text else ""
                 raise ConfigurationError(
                     "argument",
-                    "{!r} is no tracker URL, host:port, magnet link, JSON configuration or "
-                    "existing file ({})".format(text, error),
+                    "{!r} is no file that exists, and no tracker URL, host:port, magnet link or "
+                    "JSON configuration{}".format(text, reason),
                 )
 
     def add_document(self, source: str, data: bytes) -> None:
@@ -1905,9 +1928,9 @@ class Inputs:
         """Adds a JSON configuration, the Rust checker's; raises ConfigurationError."""
         configuration = parse_json(source, text)
         parsers = {
-            "udp_trackers": (parse_tracker, UDP),
-            "http_trackers": (parse_tracker, HTTP),
-            "health_checks": (parse_health, HEALTH),
+            "udp_trackers": (parse_tracker, UDP, "udp://host:port"),
+            "http_trackers": (parse_tracker, HTTP, "http://host or https://host"),
+            "health_checks": (parse_health, HEALTH, None),
         }
         for name in configuration:
             if name not in parsers:
@@ -1916,7 +1939,7 @@ class Inputs:
                     "unknown key {!r}; udp_trackers, http_trackers and health_checks are "
                     "expected".format(name),
                 )
-        for name, (parse, kind) in parsers.items():
+        for name, (parse, kind, expected) in parsers.items():
             entries = configuration.get(name, [])
             if not isinstance(entries, list):
                 raise ConfigurationError(source, "{}: a list of URLs is expected".format(name))
@@ -1927,7 +1950,7 @@ class Inputs:
                 try:
                     target = parse(entry)
                     if target.kind != kind:
-                        raise ValueError("not one of the {}".format(name.replace("_", " ")))
+                        raise ValueError("{} is expected".format(expected))
                 except ValueError as error:
                     raise ConfigurationError(source, "{} {!r}: {}".format(place, entry, error))
                 self.add(target)
@@ -1941,7 +1964,7 @@ class Inputs:
         except ValueError as error:
             raise ConfigurationError(source, str(error))
         trackers = [unquote(value) for value in magnet_values(text, "tr") if value]
-        self.add_torrent(source, info_hash, trackers, "magnet link")
+        self.add_torrent(source, info_hash, trackers, "magnet link (is it quoted?)")
 
     def add_torrent_file(self, source: str, data: bytes) -> None:
         """Adds the trackers of a .torrent (BEP 3, 12); raises ConfigurationError."""
@@ -2005,8 +2028,16 @@ def parse_json(source: str, text: str) -> dict:
     """Returns a JSON object; raises ConfigurationError with line and column of what is wrong."""
     import json
 
+    def unique(pairs):
+        found = {}
+        for name, value in pairs:
+            if name in found:
+                raise ValueError("{!r} stands there more than once".format(name))
+            found[name] = value
+        return found
+
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         reason = error.msg
         # Python points at the comma or at the bracket after it, depending on its version.
@@ -2167,7 +2198,7 @@ class UdpCheck(Conversation):
             if isinstance(reply, AnnounceReply) and exchange.is_connected(now):
                 stopped = request._replace(event=EVENTS["stopped"], peers_wanted=0)
                 if self.trace:
-                    self.trace("{} <- announce, stopped".format(show_address(address)))
+                    self.trace("-> {} announce, stopped".format(show_address(address)))
                 try:
                     sock.send(stopped.encode(exchange.connection_id, new_transaction_id()))
                 except OSError:
@@ -3032,7 +3063,7 @@ def report_table(
     columns is the width of the terminal, None where lines may have any length. In a narrow one
     the reason of a failure stands where its numbers would be.
     """
-    rows = [("STATUS", ("LATENCY", "SEEDERS", "LEECHERS"), "TRACKER", "")]
+    rows = [("STATUS", ("LATENCY", "SEEDERS", "LEECHERS"), "TRACKER", "", "")]
     for result in results:
         tracker = show_tracker(result, all_addresses or result.target.kind == UDP)
         numbers = (
@@ -3041,26 +3072,34 @@ def report_table(
             "-" if result.leechers is None else str(result.leechers),
         )
         status = UNSUPPORTED if result.target.kind == UNSUPPORTED else result.status
-        rows.append((status, numbers, escape(tracker), escape(result.message or "")))
-    statuses, numbers, trackers, reasons = zip(*rows)
-    status_width, tracker_width, reason_width = [
-        max(map(len, texts)) for texts in (statuses, trackers, reasons)
+        # The host stands in the tracker's column already.
+        host = ": {}: ".format(result.target.host)
+        reason = escape(result.message or "").replace(host, ": ", 1)
+        why = "" if result.up else reason.partition(": ")[2]
+        rows.append((status, numbers, escape(tracker), reason, why))
+    statuses, numbers, trackers, reasons, whys = zip(*rows)
+    status_width, tracker_width, reason_width, why_width = [
+        max(map(len, texts)) for texts in (statuses, trackers, reasons, whys)
     ]
     number_widths = [max(map(len, texts)) for texts in zip(*numbers)]
+    cells_width = sum(number_widths) + 4
     room = tracker_width + 2 + reason_width
     narrow = False
     if columns:
-        left = columns - 1 - status_width - sum(number_widths) - 8
+        left = columns - 1 - status_width - cells_width - 4
         narrow = left < min(room, NARROW)
-        if left < room and not narrow:
+        if narrow:
+            widening = max(0, min(left - tracker_width, why_width - cells_width))
+            cells_width += widening
+            left -= widening
+        elif left < room:
             tracker_width = min(tracker_width, left * 3 // 5)
         room = left
     lines = []
-    for status, numbers, tracker, reason in rows:
+    for status, numbers, tracker, reason, why in rows:
         cells = "  ".join(text.rjust(width) for text, width in zip(numbers, number_widths))
         if narrow:
-            if numbers[0] == "-":
-                cells = shorten(reason.partition(": ")[2], len(cells)).ljust(len(cells))
+            cells = shorten(why or cells, cells_width).ljust(cells_width)
         elif reason:
             tracker = "{}  {}".format(shorten(tracker, tracker_width).ljust(tracker_width), reason)
         line = "{}  {}  {}".format(status.ljust(status_width), cells, shorten(tracker, room))
@@ -3138,8 +3177,8 @@ def report_nagios(results: list, all_addresses: bool = False) -> tuple:
     partial = [result for result in results if result.status == "partial"]
     total = len(results)
     counts = count_statuses(results)
-    if counts["unsupported"] < total:
-        total -= counts["unsupported"]
+    left_out = counts["unsupported"] if counts["unsupported"] < total else 0
+    total -= left_out
     code, word, named = (2, "down", down) if down else (1, "partial", partial)
     if named:
         names = name_some(named, all_addresses)
@@ -3148,6 +3187,8 @@ def report_nagios(results: list, all_addresses: bool = False) -> tuple:
         code, text = 0, "{} of {} up".format(counts["up"], total)
     else:
         code, text = 3, "nothing was checked"
+    if left_out:
+        text += "; {} unsupported".format(left_out)
     performance = " ".join(
         "{}={};;;0;{}".format(name, value, total)
         for name, value in (("up", counts["up"]), ("down", len(down)), ("partial", len(partial)))
@@ -3477,7 +3518,8 @@ examples:
   %(prog)s monitor udp://tracker.example.org:6969 --interval 60 --duration 3600
 
 A check announces itself (never as a seeder) and leaves the swarm at the end. Under the passkey of
-a private tracker an announce counts: use --no-announce there.
+a private tracker an announce counts: use --no-announce there. host:port is a UDP tracker. A line
+that cannot be checked is unsupported; it is down only where there is nothing else.
 
 exit codes:
   0 the run is complete, 1 something is down (with --fail) or the report could not be written,
@@ -3652,7 +3694,10 @@ def make_runner(arguments, targets, info_hash) -> Runner:
     if http:
         # Loaded now, so that the first check does not seem slow.
         __import__("http.client")
-    return Runner(settings, limits, keep_names=not arguments.monitor)
+    try:
+        return Runner(settings, limits, keep_names=not arguments.monitor)
+    except OSError as error:
+        raise network_failure(error)
 
 
 def on_signals(function) -> None:

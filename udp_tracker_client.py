@@ -71,16 +71,24 @@ def to_json_text(value, pretty: bool) -> str:
 
 
 def write_stdout(text: str) -> None:
-    """Writes text to stdout at once; a reader that has gone away is not an error.
+    """Writes text to stdout, whole and at once; a reader that has gone away is not an error.
 
     Raises Failure (output_failed) when it cannot be written, as on a full disk.
     """
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        encoding = sys.stdout.encoding or "ascii"
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
+        # Not by sys.stdout.write(): where stdout is unbuffered or does not block, that drops what
+        # is not taken at the first try.
+        raw = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+        left = memoryview(text.encode(sys.stdout.encoding, "backslashreplace"))
+        while left:
+            written = raw.write(left)
+            if written is None:
+                import select
+
+                select.select([], [raw], [])
+            left = left[written or 0 :]
     except BrokenPipeError:
         pass
     except OSError as error:
@@ -104,12 +112,18 @@ def write_record(name: str, **fields) -> None:
 
 def run(main) -> None:
     """Runs main(arguments) as a command and ends the process with the exit code it returns."""
+    failure = None
     try:
         code = main(sys.argv[1:])
     except SystemExit as stop:
         code = stop.code
-    except Failure as failure:
-        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+    except Failure as caught:
+        failure, source = caught, "stdout"
+    except MemoryError:
+        failure, source = Failure("too_large", "there is not enough memory for it"), "memory"
+    # Only now: what an exception has passed through is in memory until it is dealt with.
+    if failure:
+        write_record("error", kind=failure.kind, source=source, message=str(failure))
         code = 1
     # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
     # could not take would be tried again, with a traceback.
@@ -412,7 +426,9 @@ def split_url(text: str) -> Url:
     literal, bracket, tail = location.rpartition("]")
     name, _, port = tail.partition(":")
     if ":" in port or (bracket and (name or not literal.startswith("["))):
-        raise ValueError("an IPv6 address is expected in brackets, as [2001:db8::1]:6969")
+        raise ValueError(
+            "host:port is expected, an IPv6 address in brackets, as [2001:db8::1]:6969"
+        )
     if port and not (DIGITS.issuperset(port) and len(port) < 6 and 0 < int(port) < 65536):
         raise ValueError("port {!r} is not a number from 1 to 65535".format(port))
     path, question_mark, query = rest[len(authority) :].partition("#")[0].partition("?")
@@ -1003,7 +1019,7 @@ class Conversation:
             for datagram in exchange.due(now):
                 if self.trace:
                     action = ACTIONS[datagram[11]]
-                    self.trace("{} <- {}".format(show_address(address), action))
+                    self.trace("-> {} {}".format(show_address(address), action))
                 sock.send(datagram)
         except OSError as error:
             # A full queue is one more way to lose a datagram: it will be sent again.
@@ -1053,7 +1069,7 @@ class Conversation:
             self.wake_at = min(self.wake_at, exchange.wake_at)
 
     def _trace_reply(self, address, datagram, delay):
-        text = "{} -> {} bytes".format(show_address(address), len(datagram))
+        text = "<- {} {} bytes".format(show_address(address), len(datagram))
         if delay is None:
             self.trace(text + ", not a reply to what was asked: ignored")
         else:
@@ -1075,7 +1091,11 @@ def ask(url: Url, requests: list, timeout: float, version: int, trace=None) -> C
 
     deadline = time.monotonic() + timeout
     addresses = look_up_within(url.host, url.port, version, deadline)
-    with selectors.DefaultSelector() as selector:
+    try:
+        selector = selectors.DefaultSelector()
+    except OSError as error:
+        raise network_failure(error)
+    with selector:
         now = time.monotonic()
         conversation = Conversation(addresses, requests, now, deadline, selector, trace)
         conversation.advance(now)
@@ -1159,9 +1179,10 @@ ANNOUNCE_HELP = """\
 examples:
   %(prog)s announce udp://tracker.example.org:6969 {hash}
   %(prog)s announce '[2001:db8::1]:6969' {hash} --left 1 --peers-wanted 50
-  %(prog)s announce tracker.example.org:6969 {hash} --event stopped | jq .
+  %(prog)s announce tracker.example.org:6969 {hash} --port 6881 | jq .
 
-An announce enters the caller into the swarm; --event stopped takes it out again.
+An announce enters the caller into the swarm, as a seeder while --left is 0. --event stopped takes
+it out again; most trackers know a peer by its address and port, so give both the same --port.
 
 {exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
 SCRAPE_HELP = """\
@@ -1185,7 +1206,8 @@ def parse_tracker(text: str) -> Url:
     """Returns the Url of udp://host:port[/path][?query] or host:port, or raises ValueError."""
     url = split_url(text if "://" in text else "udp://" + text)
     if url.scheme != "udp":
-        raise ValueError("scheme {!r} is not udp".format(url.scheme))
+        text = "scheme {!r} is not udp; http_tracker_client.py is for http and https"
+        raise ValueError(text.format(url.scheme))
     if url.port is None:
         raise ValueError("the port is missing; udp://host:port is expected")
     return url

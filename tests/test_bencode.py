@@ -566,7 +566,7 @@ def test_command_shows_the_deepest_and_the_longest(show, options):
     assert "256" in json.loads(result.stderr)["error"]["message"]
 
 
-@pytest.mark.parametrize("data, offset", [(b"", 0), (b"li1e\xff\x1be", 4), (b"i1e\r\n", 3)])
+@pytest.mark.parametrize("data, offset", [(b"", 0), (b"li1e\xff\x1be", 4), (b"i1e\r\ni2e", 3)])
 def test_command_with_bad_bencode(show, tmp_path, data, offset):
     result = show(data)
     assert (result.code, result.stdout) == (1, "")
@@ -577,6 +577,51 @@ def test_command_with_bad_bencode(show, tmp_path, data, offset):
     assert error["source"] == str(tmp_path / "file")
     assert "offset {}".format(offset) in error["message"]
     assert error["message"].isprintable()
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b" \t\r\n"])
+def test_command_takes_a_line_end_for_no_part_of_the_file(show, end):
+    result = show(b"d8:intervali1ee" + end, "--format", "compact")
+    assert (result.code, result.stdout, result.stderr) == (0, '{"interval":1}\n', "")
+
+
+LARGE = b"l" + b"5:large" * 10**5 + b"e"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limits")
+@pytest.mark.parametrize("limit, kind", [("-f 64", "output_failed"), ("-v 60000", "too_large")])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_command_says_that_disk_or_memory_are_not_enough(tmp_path, limit, kind, unbuffered):
+    shell = "ulimit {}; exec \"$@\" > {}".format(limit, tmp_path / "shown")
+    (tmp_path / "file").write_bytes(b"l" + LARGE * 20 + b"e" if kind == "too_large" else LARGE)
+    result = subprocess.run(
+        ["bash", "-c", shell, "bash", sys.executable, "-B", "bencode.py", str(tmp_path / "file")],
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env=dict(os.environ, PYTHONUNBUFFERED=unbuffered),
+    )
+    assert result.returncode == 1
+    assert json.loads(result.stderr.decode())["error"]["kind"] == kind
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_command_writes_all_to_a_pipe_that_does_not_block(tmp_path, unbuffered):
+    (tmp_path / "file").write_bytes(LARGE)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    process = subprocess.Popen(
+        [sys.executable, "-B", "bencode.py", str(tmp_path / "file")],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env=dict(os.environ, PYTHONUNBUFFERED=unbuffered),
+    )
+    os.close(writing)
+    with open(reading) as pipe:
+        assert json.load(pipe) == ["large"] * 10**5
+    assert process.communicate() == (None, b"")
+    assert process.returncode == 0
 
 
 def test_command_with_unreadable_files(run_script, tmp_path):

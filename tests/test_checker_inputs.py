@@ -539,7 +539,7 @@ def test_an_argument_that_is_nothing(refused, tmp_path, word):
         ({"udp_trackers": [""]}, "udp_trackers[0] ''"),
         ({"udp_trackers": ["udp://a b:1"]}, "udp_trackers[0] 'udp://a b:1'"),
         ({"http_trackers": [HTTP_1, UDP_1]}, "http_trackers[1] {!r}".format(UDP_1)),
-        ({"http_trackers": ["127.0.0.1:1"]}, "http_trackers[0] '127.0.0.1:1'"),
+        ({"http_trackers": ["127.0.0.1:1"]}, "'127.0.0.1:1': http://host or https://host is"),
         ({"http_trackers": ["wss://127.0.0.1:1"]}, "http_trackers[0] 'wss://127.0.0.1:1'"),
         ({"http_trackers": ["http://[::1"]}, "http_trackers[0] 'http://[::1'"),
         ({"health_checks": ["127.0.0.1:1"]}, "health_checks[0] '127.0.0.1:1'"),
@@ -552,6 +552,17 @@ def test_what_is_wrong_in_a_configuration_is_named(configuration, named):
         collect(TORRUST_CHECKER_CONFIG=json.dumps(configuration))
     assert caught.value.source == "TORRUST_CHECKER_CONFIG"
     assert named in str(caught.value)
+
+
+def test_a_key_that_stands_twice_is_an_error(refused):
+    text = '{{"udp_trackers": ["{}"], "udp_trackers": ["{}"]}}'.format(UDP_1, UDP_2)
+    source, message = refused(text)
+    assert source == "argument"
+    assert "'udp_trackers'" in message
+
+
+def test_a_list_may_begin_with_a_host_that_looks_like_bencode(tmp_path):
+    assert collect(write(tmp_path / "list", "d1:6969\nd12:80\n")) == ["d1:6969", "d12:80"]
 
 
 def test_an_error_names_the_entry_and_what_is_expected(refused):

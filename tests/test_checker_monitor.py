@@ -95,6 +95,13 @@ def test_a_probe_is_a_line_and_the_summary_comes_last(monitor, tracker):
     }
 
 
+@pytest.mark.parametrize("name", ["json", "pretty", "compact"])
+def test_the_summary_is_one_line_in_every_format(monitor, tracker, name):
+    options = ["--interval", "1", "--duration", "0.1", "--format", name]
+    _, _, result = monitor(tracker.udp_url, *options)
+    assert result.stdout.count("\n") == 1
+
+
 def test_probes_are_due_at_multiples_of_the_interval(monitor, tracker):
     monitor(tracker.udp_url, "--interval", "0.3", "--duration", "1")
     times = times_of(tracker)

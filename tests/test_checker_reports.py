@@ -495,7 +495,7 @@ def test_two_trackers_that_look_the_same_are_no_double_series(check, tmp_path):
         ("live partial", 1, "WARNING", "up=3;;;0;3 down=0;;;0;3 partial=1;;;0;3"),
         ("live partial dead", 2, "CRITICAL - 1 of 4 down: " + DEAD_UDP,
          "up=3;;;0;4 down=1;;;0;4 partial=1;;;0;4"),
-        ("live wss", 0, "OK", "up=2;;;0;2 down=0;;;0;2 partial=0;;;0;2"),
+        ("live wss", 0, "OK - 2 of 2 up; 1 unsupported", "up=2;;;0;2 down=0;;;0;2 partial=0;;;0;2"),
         ("dead wss", 2, "CRITICAL - 1 of 1 down: " + DEAD_UDP,
          "up=0;;;0;1 down=1;;;0;1 partial=0;;;0;1"),
         ("wss", 2, "CRITICAL - 1 of 1 down: " + WSS, "up=0;;;0;1 down=1;;;0;1 partial=0;;;0;1"),

@@ -477,6 +477,14 @@ def test_ipv4_and_ipv6_of_a_name(check, run_script, tracker, fake):
     assert shown == "{}\n{}\n".format(udp, http)
 
 
+def test_the_time_of_a_check_has_its_lookup_in_it(check, tracker, fake):
+    udp, http = urls_of(tracker, "slow.example")
+    for options in ([], ["--all-addresses"]):
+        records, _ = check(udp, http, *options, env=fake({"slow.example": "slow"}))
+        assert [record["status"] for record in records] == ["ok", "ok"]
+        assert all(record["elapsed_ms"] >= 400 for record in records)
+
+
 # Manners.
 
 

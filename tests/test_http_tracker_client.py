@@ -244,8 +244,8 @@ def test_announce_and_scrape_urls(given, announce, scrape):
 
 BROKEN_URLS = [
     ("tracker.example", "no scheme"),
-    ("udp://tracker.example:6969", "'udp' is not http or https"),
-    ("file:///etc/passwd", "'file' is not http or https"),
+    ("udp://tracker.example:6969", "'udp'; http:// or https:// is expected"),
+    ("file:///etc/passwd", "'file'; http:// or https:// is expected"),
     ("http://", "not a host name"),
     ("http:///announce", "not a host name"),
     ("http://a b/", "no spaces"),
@@ -298,7 +298,7 @@ def test_with_query(url, query, expected):
     ("http://h/", {"http_proxy": "p:3128"}, "http://p:3128"),
     ("http://h/", {"http_proxy": "http://u:p@p:3128/"}, "http://u:p@p:3128/"),
     ("http://h/", {"https_proxy": "http://p:3128"}, None),
-    ("http://h/", {"HTTP_PROXY": "http://p:3128", "ALL_PROXY": "socks5://p"}, None),
+    ("http://h/", {"HTTP_PROXY": "http://p:3128"}, None),
     ("https://h/", {"https_proxy": "http://p:3128"}, "http://p:3128"),
     ("https://h/", {"http_proxy": "http://p:3128"}, None),
     ("http://h/", {"http_proxy": "http://p:1", "all_proxy": "socks5://p"}, "http://p:1"),
@@ -311,6 +311,7 @@ def test_proxy_for(url, environ, expected):
 
 @pytest.mark.parametrize("url, environ, expected", [
     ("http://h/", {"all_proxy": "http://p:3128"}, "all_proxy"),
+    ("http://h/", {"ALL_PROXY": "socks5://p:3128"}, "ALL_PROXY"),
     ("http://h/", {"all_proxy": "socks5://p:1080", "no_proxy": "x"}, "all_proxy"),
     ("http://h/", {"http_proxy": "socks5h://user:secret@p:1080"}, "http_proxy: scheme 'socks5h'"),
     ("https://h/", {"https_proxy": "https://p:1080"}, "https_proxy: scheme 'https'"),
@@ -1093,6 +1094,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
     CHUNKED + b"001a ; x=y\r\n" + ANSWER + b"\r\n000;x\r\nX: 1\r\n\r\n",
     CHUNKED + b"1a\n" + ANSWER + b"\n0\n\n",
     CHUNKED + b"1a\r\n" + ANSWER + b"\r\n0\r\n",
+    OK + b"Transfer-Encoding: Chunked \r\n\r\n1a\r\n" + ANSWER + b"\r\n0\r\n\r\n",
     response(gzip.compress(ANSWER), "Content-Encoding: GZIP"),
     response(gzip.compress(ANSWER) + b"padding", "Content-Encoding: x-gzip"),
     response(ANSWER, "Content-Encoding: identity"),
@@ -1205,6 +1207,7 @@ def test_much_behind_the_end_of_a_compressed_body_takes_no_time():
     ("HTTP://{host}/other", "/other"),
     ("/caf\xc3\xa9", "/caf%C3%A9"),
     ("/caf\xe9", "/caf%C3%A9"),
+    ("/other \t", "/other"),
 ])
 def test_where_redirects_lead(location, path):
     def handle(connection, head):
@@ -1796,13 +1799,20 @@ def test_verbose(http, tracker):
     assert result.json["interval"] == 120
     address = tracker.http_url[len("http://") :]
     assert result.stderr.count("connecting to {}\n".format(address)) == 2
-    sent = "{} <- GET {}/announce?info_hash=%9C8B".format(address, tracker.http_url)
+    sent = "-> {} GET {}/announce?info_hash=%9C8B".format(address, tracker.http_url)
     assert sent in result.stderr
-    assert "{} -> HTTP 302".format(address) in result.stderr
+    assert "<- {} HTTP 302".format(address) in result.stderr
     assert " ms after" in result.stderr
 
 
 # Where the script stands
+
+
+def test_bencode_is_found_where_python_does_not_look(run_script, pythons, tracker):
+    for python in pythons.values():
+        command = [python, "-I", os.path.join(ROOT, SCRIPT), "announce", tracker.http_url, HASH]
+        process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/")
+        assert (process.returncode, process.stderr) == (0, b"")
 
 
 def test_alone_in_an_empty_folder(run_script, python, tracker, tmp_path):
