@@ -35,6 +35,7 @@ if __name__ == "__main__":
 
 import errno
 import io
+import itertools
 import os
 import struct
 import sys
@@ -2566,8 +2567,8 @@ class Runner:
         self.tick = None
         self.interrupted = None
         self.open = set()
-        self.timers = []
-        self._counter = 0
+        self._timers = []  # a heap of (when, number, function, arguments)
+        self._numbers = itertools.count()  # so that of two at the same time the first is first
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -2575,7 +2576,6 @@ class Runner:
         self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._woken = False
         self._posted = deque()
-        self._next_tend = 0
         self._lookups = Lookups(settings.version, limits.lookups, keep_names, self.wake)
         self._resolve = self._lookups.resolve
         http = settings.http._replace(resolve=self._resolve, turn=_thread.allocate_lock())
@@ -2584,7 +2584,6 @@ class Runner:
         self._udp_waiting = deque()
         self._udp_open = 0
         self._requests = {}
-        self._schedule = []
         self._http_running = set()
         self._http_ready = deque()
         self._http_hosts = {}  # host: [tasks that are ready or running, tasks that wait for them]
@@ -2606,22 +2605,26 @@ class Runner:
             self._enqueue_http(job, 0, self.settings)
         return job
 
-    def call_at(self, when: float, function) -> None:
-        """Calls function() in run() at a time of time.monotonic()."""
-        self._counter += 1
-        heappush(self.timers, (when, self._counter, function))
+    def call_at(self, when: float, function, *arguments) -> None:
+        """Calls function(*arguments) in run() at a time of time.monotonic()."""
+        heappush(self._timers, (when, next(self._numbers), function, arguments))
 
     def interrupt(self, number: int) -> None:
         """Ends run() before its time; what is open ends as interrupted. For signal handlers."""
         self.interrupted = number
         self.wake()
 
-    def run(self) -> None:
-        """Runs until every target has its results and no timer is left, or interrupted."""
+    def run(self, until: float = 0) -> None:
+        """Runs until every target has its results and a time has come, or interrupted."""
         # Before lookups start more threads, of which there may be few.
         self._dispatch_http()
-        while not self.interrupted and (self.open or self.timers or self._http_running):
-            for key, _ in self._selector.select(self._pause()):
+        self._tend()
+        while not self.interrupted and (
+            self.open or self._http_running or time.monotonic() < until
+        ):
+            # _tend is always among the timers.
+            pause = 0 if self._has_places() else self._timers[0][0] - time.monotonic()
+            for key, _ in self._selector.select(max(0, pause)):
                 if key.data is None:
                     self._take_posted()
                 # The reply on one socket may have closed others.
@@ -2630,12 +2633,11 @@ class Runner:
                     key.data.read(key.fileobj, now)
                     self._after(key.data, now)
             now = time.monotonic()
-            self._run_timers(now)
-            if now >= self._next_tend:
-                self._tend(now)
+            while self._timers[0][0] <= now and not self.interrupted:
+                _, _, function, arguments = heappop(self._timers)
+                function(*arguments)
             self._start_udp()
             self._dispatch_http()
-            self._advance_udp(now)
         if self.interrupted:
             self._end_interrupted()
 
@@ -2669,24 +2671,10 @@ class Runner:
             for job in self._looking_up.pop(lookup):
                 self._looked_up(job, lookup)
 
-    def _pause(self):
-        """Returns how many seconds the selector may wait."""
-        if self._has_places():
-            return 0
-        until = self._next_tend
-        if self._schedule:
-            until = min(until, self._schedule[0][0])
-        if self.timers:
-            until = min(until, self.timers[0][0])
-        return max(0, until - time.monotonic())
-
-    def _run_timers(self, now):
-        while self.timers and self.timers[0][0] <= now and not self.interrupted:
-            heappop(self.timers)[2]()
-
-    def _tend(self, now):
+    def _tend(self):
         """Looks after what no event tells: lookups and threads that take too long, the progress."""
-        self._next_tend = now + self.TEND
+        now = time.monotonic()
+        self.call_at(now + self.TEND, self._tend)
         if self._looking_up or self._http_running:
             self._lookups.tend(now)
         for lookup, jobs in list(self._looking_up.items()):
@@ -2796,8 +2784,7 @@ class Runner:
             )
             check.job, check.slot, check.setup, check.places = job, slot, setup, places
             check.began, check.scheduled = now, None
-            check.advance(now)
-            self._after(check, now)
+            self._advance(check)
 
     def _has_places(self):
         """Whether a UDP check waits and there are sockets to be had for all of its addresses."""
@@ -2812,24 +2799,21 @@ class Runner:
             self._requests[key] = udp_requests(*key, self.settings.announce, self.settings.scrape)
         return self._requests[key]
 
-    def _advance_udp(self, now):
-        while self._schedule and self._schedule[0][0] <= now:
-            when, _, check = heappop(self._schedule)
-            # A check that was scheduled anew meanwhile is further up or down.
-            if check.scheduled == when and not check.finished:
-                check.scheduled = None
-                check.advance(now)
-                self._after(check, now)
+    def _advance(self, check):
+        """Lets a check go on whose time has come; it may have ended, or be asked too early."""
+        if not check.finished:
+            now = time.monotonic()
+            check.advance(now)
+            self._after(check, now)
 
     def _after(self, check, now):
-        """Schedules a check after each step of it, or takes its result."""
+        """Sees to the next step of a check after each, or takes its result."""
         if check.finished:
             self._udp_open -= check.places
             self._settle(check.job, check.slot, check.result(now))
         elif check.wake_at != check.scheduled:
             check.scheduled = check.wake_at
-            self._counter += 1
-            heappush(self._schedule, (check.wake_at, self._counter, check))
+            self.call_at(check.wake_at, self._advance, check)
 
     # HTTP and health.
 
@@ -3422,7 +3406,7 @@ class Monitor:
 
     Probes of a target are due at start, start + interval, … while before start + duration; one
     that is due while the one before it still runs is skipped. check(target, on_result) starts a
-    check, call_at(time, function) calls a function at a time: the runner's, or a test's own.
+    check, call_at(time, function, …) calls a function then: the runner's, or a test's own.
     on_probe(tally, result) is called as each probe ends, to add the result to its tally.
     """
 
@@ -3437,8 +3421,6 @@ class Monitor:
 
     def start(self, now: float) -> None:
         self.began = now
-        # It lasts its whole duration, so that one run after another keeps the rate.
-        self.call_at(now + self.duration, lambda: None)
         for target in self.tallies:
             self._due(target, 0)
 
@@ -3447,7 +3429,7 @@ class Monitor:
         # Counted from the start and not from now, so that no delay adds up.
         following = (number + 1) * self.interval
         if following < self.duration:
-            self.call_at(self.began + following, lambda: self._due(target, number + 1))
+            self.call_at(self.began + following, self._due, target, number + 1)
         if target not in self.running:
             self.running.add(target)
             self.check(target, self._on_result)
@@ -3771,8 +3753,10 @@ def run_monitor(arguments, targets, info_hash) -> int:
     monitor = Monitor(
         targets, arguments.interval, arguments.duration, runner.submit, runner.call_at, on_probe
     )
-    monitor.start(time.monotonic())
-    runner.run()
+    began = time.monotonic()
+    monitor.start(began)
+    # It lasts its whole duration, so that one run after another keeps the rate.
+    runner.run(until=began + arguments.duration)
     message = "monitor interrupted" if runner.interrupted else "monitor completed"
     text = to_json_text(monitor.summary(message), pretty=False) + "\n"
     if arguments.output and not metrics:

@@ -367,13 +367,13 @@ class Clock:
         self.due = []
         self.numbers = itertools.count()
 
-    def call_at(self, when, function):
-        heapq.heappush(self.due, (when, next(self.numbers), function))
+    def call_at(self, when, function, *arguments):
+        heapq.heappush(self.due, (when, next(self.numbers), function, arguments))
 
     def run(self, until=float("inf")):
         while self.due and self.due[0][0] < until:
-            self.now, _, function = heapq.heappop(self.due)
-            function()
+            self.now, _, function, arguments = heapq.heappop(self.due)
+            function(*arguments)
 
 
 class Day:
