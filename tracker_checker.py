@@ -2179,10 +2179,10 @@ def udp_requests(info_hash: bytes, url_data: bytes, announce: bool, scrape: bool
 class UdpCheck(Conversation):
     """The conversation with a UDP tracker that ends outside its swarm and in a Result.
 
-    job, slot, began, setup, places and scheduled are what the runner remembers of it.
+    task is the runner's Task; scheduled is for when it has last been told to go on with it.
     """
 
-    __slots__ = ("job", "slot", "began", "setup", "places", "scheduled")
+    __slots__ = ("task", "scheduled")
 
     def end(self, failure: Failure, now: float) -> None:
         """Ends the conversation before its time: what is open ends with the failure."""
@@ -2209,21 +2209,21 @@ class UdpCheck(Conversation):
 
     def result(self, now: float) -> Result:
         """Returns how the finished conversation went."""
-        exchange, target = self.exchange, self.job.target
-        elapsed = self.setup + now - self.began
+        exchange, task = self.exchange, self.task
+        elapsed = task.setup + now - task.began
         unanswered = combined_failure(self.failures) if self.address is None else None
         stages = []
         address = self.address or self.failures[0][0]
-        result = Result(target, stages, elapsed, show_address(address))
+        result = Result(task.job.target, stages, elapsed, show_address(address))
         if exchange is None:
             stages.append(Stage("setup", elapsed, unanswered))
             return result
-        stages.append(Stage("setup", self.setup, None))
+        stages.append(Stage("setup", task.setup, None))
         if exchange.connected_at is None:
             failure = unanswered or stage_failure(exchange.replies[0])
-            stages.append(Stage("connect", now - self.began, failure))
+            stages.append(Stage("connect", now - task.began, failure))
             return result
-        stages.append(Stage("connect", exchange.connected_at - self.began, None))
+        stages.append(Stage("connect", exchange.connected_at - task.began, None))
         # In reverse: the scrape was asked first, but a reader expects the announce.
         answers = reversed(list(zip(exchange.requests, exchange.replies, exchange.replied_at)))
         for request, reply, replied_at in answers:
@@ -2427,9 +2427,12 @@ class Lookups:
             # No thread is to be had but the one that asks.
             return look_up(host, port, version)
         lookup.finished.wait(max(0, deadline - time.monotonic()))
-        if lookup.outcome is None:
+        outcome = lookup.outcome
+        if outcome is None:
             raise Failure("timeout", "{}: the name lookup took too long".format(host))
-        return with_port(lookup.outcome, port)
+        if isinstance(outcome, Failure):
+            raise Failure(outcome.kind, str(outcome))
+        return with_port(outcome, port)
 
     def tend(self, now: float) -> None:
         """Starts threads beside those whose lookups are slow; to be called now and then."""
@@ -2471,43 +2474,48 @@ class Lookups:
             self.wake()
 
 
-def with_port(outcome, port: int) -> list:
-    """Returns looked-up addresses with the port; raises what came of the lookup if a Failure."""
-    if isinstance(outcome, Failure):
-        raise Failure(outcome.kind, str(outcome))
-    return [(address[0], port) + address[2:] for address in outcome]
+def with_port(addresses: list, port: int) -> list:
+    """Returns addresses that were looked up without a port with it."""
+    return [(address[0], port) + address[2:] for address in addresses]
 
 
 class Job:
-    """A target in the runner's hands; results has a place for each of its checks."""
+    """A target in the runner's hands: it has one task, or one for each address."""
 
-    __slots__ = ("target", "on_result", "asked", "results")
+    __slots__ = ("target", "on_result", "asked", "tasks")
 
-    def __init__(self, target, on_result, asked):
+    def __init__(self, target, on_result):
         self.target = target
         self.on_result = on_result
-        self.asked = asked
-        self.results = [None]
+        self.asked = time.monotonic()
+        self.tasks = [Task(self)]
+
+    @property
+    def results(self) -> list:
+        return [task.result for task in self.tasks]
 
 
-class HttpTask:
-    """A check for a thread, which fills in its result until its deadline.
+class Task:
+    """One check of a target; result is None until it has ended.
 
-    address is the only one of its host that it may go to, as text, or None; setup is how many
-    seconds it took to look it up.
+    addresses are those that it may go to, None for any that its name has (or may yet be found to
+    have); setup is how many seconds it took to look them up. found is a Result to which a thread
+    adds what it finds out, None where there is no thread.
     """
 
-    __slots__ = "job slot settings address setup result deadline settled".split()
+    __slots__ = "job addresses setup began deadline found result".split()
 
-    def __init__(self, job, slot, settings, address, setup):
+    def __init__(self, job, addresses=None, setup=0):
         self.job = job
-        self.slot = slot
-        self.settings = settings
-        self.address = address
+        self.addresses = addresses
         self.setup = setup
-        self.result = Result(job.target, [], 0)
-        self.deadline = None
-        self.settled = False
+        self.found = None
+        self.result = None
+
+    def begin(self, timeout):
+        """Notes that it gets its socket or thread now."""
+        self.began = time.monotonic()
+        self.deadline = self.began + max(0, timeout - self.setup)
 
 
 # How many lookups and HTTP checks may be under way, and how many UDP sockets open, at a time.
@@ -2580,7 +2588,7 @@ class Runner:
         self._resolve = self._lookups.resolve
         http = settings.http._replace(resolve=self._resolve, turn=_thread.allocate_lock())
         self.settings = settings._replace(http=http)
-        self._looking_up = {}  # lookup: jobs that wait for it
+        self._looking_up = {}  # lookup: tasks that wait for it
         self._udp_waiting = deque()
         self._udp_open = 0
         self._requests = {}
@@ -2590,19 +2598,24 @@ class Runner:
 
     def submit(self, target: Target, on_result) -> Job:
         """Takes a target in; its checks start in run()."""
-        job = Job(target, on_result, time.monotonic())
-        self.open.add(job)
+        job = Job(target, on_result)
+        (task,) = job.tasks
+        self.open.add(task)
         if target.kind == UNSUPPORTED:
-            failure = Failure("unsupported", target.problem)
-            self._settle(job, 0, self._failed(target, failure, 0))
+            self._fail(task, Failure("unsupported", target.problem), 0)
         elif target.kind == UDP and target.literal:
-            self._found_literal(job)
+            try:
+                addresses = look_up(target.host, target.port, self.settings.version)
+                self._found(task, addresses, 0)
+            except Failure as failure:
+                # Of the other IP version, or with the scope of an interface that is not there.
+                self._fail(task, failure, 0)
         elif target.kind == UDP or (
             self.settings.all_addresses and not target.literal and self._is_direct(target)
         ):
-            self._looking_up.setdefault(self._lookups.find(target.host), []).append(job)
+            self._looking_up.setdefault(self._lookups.find(target.host), []).append(task)
         else:
-            self._enqueue_http(job, 0, self.settings)
+            self._enqueue_http(task)
         return job
 
     def call_at(self, when: float, function, *arguments) -> None:
@@ -2668,8 +2681,8 @@ class Runner:
             function(*arguments)
         finished = [lookup for lookup in self._looking_up if lookup.finished.is_set()]
         for lookup in finished:
-            for job in self._looking_up.pop(lookup):
-                self._looked_up(job, lookup)
+            for task in self._looking_up.pop(lookup):
+                self._looked_up(task, lookup)
 
     def _tend(self):
         """Looks after what no event tells: lookups and threads that take too long, the progress."""
@@ -2677,47 +2690,53 @@ class Runner:
         self.call_at(now + self.TEND, self._tend)
         if self._looking_up or self._http_running:
             self._lookups.tend(now)
-        for lookup, jobs in list(self._looking_up.items()):
-            late = [job for job in jobs if self._lookup_expired(job, lookup, now)]
-            for job in late:
-                jobs.remove(job)
+        for lookup, tasks in list(self._looking_up.items()):
+            late = [task for task in tasks if self._lookup_expired(task.job, lookup, now)]
+            for task in late:
+                tasks.remove(task)
                 if lookup.begun or self._lookups.threads:
                     failure = Failure("timeout", lookup.host + ": the name lookup took too long")
                 else:
                     text = "{}: no thread can be started to look it up".format(lookup.host)
                     failure = Failure("resolve_failed", text)
-                self._found(job, failure, self.settings.timeout)
-            if not jobs:
+                self._fail(task, failure, self.settings.timeout)
+            if not tasks:
                 del self._looking_up[lookup]
         for task in list(self._http_running):
             if now > task.deadline + self.GRACE:
                 failure = Failure("timeout", "no end within {:g} s".format(self.settings.timeout))
-                self._cut_short(task, failure, self.settings.timeout)
+                self._fail(task, failure, self.settings.timeout)
                 self._release(task)
         if self.tick:
             self.tick()
 
-    def _failed(self, target, failure, elapsed):
-        """Returns the result of a check that failed in its first stage."""
-        first = {HTTP: "announce" if self.settings.announce else "scrape", HEALTH: "health"}
-        stage = Stage(first.get(target.kind, "setup"), elapsed, failure)
-        return Result(target, [stage], elapsed)
+    def _fail(self, task, failure, elapsed):
+        """Ends a task with a failure, and with what its thread, if any, has found out so far."""
+        result = Result(task.job.target, [], elapsed)
+        if task.found:
+            import copy
 
-    def _settle(self, job, slot, result):
-        job.results[slot] = result
-        if None not in job.results:
-            self.open.discard(job)
-        job.on_result(result)
+            # Its thread may yet come back.
+            result = copy.copy(task.found)
+            result.stages = list(result.stages)
+            result.elapsed = elapsed
+        if not result.stages or result.under_way != result.stages[-1].name:
+            first = {HTTP: "announce" if self.settings.announce else "scrape", HEALTH: "health"}
+            name = result.under_way or first.get(result.target.kind, "setup")
+            result.stages.append(Stage(name, elapsed, failure))
+        self._settle(task, result)
+
+    def _settle(self, task, result):
+        """Takes the result of a task; what comes from a thread that was given up is too late."""
+        if task.result is None:
+            task.result = result
+            result.finished_at = time.time()
+            if self.settings.all_addresses and task.addresses:
+                result.address = show_address(task.addresses[0])
+            self.open.remove(task)
+            task.job.on_result(result)
 
     # Names.
-
-    def _found_literal(self, job):
-        try:
-            outcome = look_up(job.target.host, job.target.port, self.settings.version)
-        except Failure as failure:
-            # Of the other IP version, or with the scope of an interface that is not there.
-            outcome = failure
-        self._found(job, outcome, 0)
 
     def _is_direct(self, target):
         """Whether an HTTP target is reached without a proxy: then its name is ours to look up."""
@@ -2732,28 +2751,27 @@ class Runner:
             return max(job.asked, lookup.begun) < since
         return job.asked < since and self._lookups.is_stuck(since)
 
-    def _looked_up(self, job, lookup):
-        began = max(job.asked, lookup.begun)
-        elapsed = max(0, time.monotonic() - began)
-        outcome = lookup.outcome
-        if not isinstance(outcome, Failure):
-            outcome = with_port(outcome, job.target.port)
-        self._found(job, outcome, elapsed)
+    def _looked_up(self, task, lookup):
+        elapsed = max(0, time.monotonic() - max(task.job.asked, lookup.begun))
+        if isinstance(lookup.outcome, Failure):
+            self._fail(task, lookup.outcome, elapsed)
+        else:
+            self._found(task, with_port(lookup.outcome, task.job.target.port), elapsed)
 
-    def _found(self, job, outcome, elapsed):
-        """Goes on with a job whose addresses, or the Failure to find them, are known."""
-        if isinstance(outcome, Failure):
-            self._settle(job, 0, self._failed(job.target, outcome, elapsed))
-            return
-        choices = [[address] for address in outcome] if self.settings.all_addresses else [outcome]
-        job.results = [None] * len(choices)
-        for slot, addresses in enumerate(choices):
-            if job.target.kind == UDP:
-                places = min(len(addresses), self.limits.udp)
-                self._udp_waiting.append((places, job, slot, addresses, elapsed))
-            else:
-                settings = self._only_at(job.target.host, addresses[0])
-                self._enqueue_http(job, slot, settings, show_address(addresses[0]), elapsed)
+    def _found(self, task, addresses, elapsed):
+        """Goes on with the target of a task, whose addresses are known now."""
+        job = task.job
+        choices = [[address] for address in addresses]
+        if not self.settings.all_addresses:
+            choices = [addresses]
+        job.tasks = [Task(job, choice, elapsed) for choice in choices]
+        self.open.remove(task)
+        self.open.update(job.tasks)
+        if job.target.kind == UDP:
+            self._udp_waiting.extend(job.tasks)
+        else:
+            for task in job.tasks:
+                self._enqueue_http(task)
 
     def _only_at(self, name, address):
         """Returns the settings with which HTTP goes to this one address of a name."""
@@ -2771,25 +2789,29 @@ class Runner:
         for _ in range(self.BATCH):
             if not self._has_places():
                 return
-            places, job, slot, addresses, setup = self._udp_waiting.popleft()
-            self._udp_open += places
-            now = time.monotonic()
+            task = self._udp_waiting.popleft()
+            self._udp_open += len(task.addresses)
+            task.begin(self.settings.timeout)
             check = UdpCheck(
-                addresses,
-                self._requests_of(job.target),
-                now,
-                now + max(0, self.settings.timeout - setup),
+                task.addresses,
+                self._requests_of(task.job.target),
+                task.began,
+                task.deadline,
                 self._selector,
                 self.settings.trace,
             )
-            check.job, check.slot, check.setup, check.places = job, slot, setup, places
-            check.began, check.scheduled = now, None
+            check.task, check.scheduled = task, None
             self._advance(check)
 
     def _has_places(self):
-        """Whether a UDP check waits and there are sockets to be had for all of its addresses."""
-        waiting = self._udp_waiting
-        return bool(waiting) and self._udp_open + waiting[0][0] <= self.limits.udp
+        """Whether a UDP check waits and there are sockets to be had for all of its addresses.
+
+        One with more addresses than there can be sockets has to be alone.
+        """
+        if not self._udp_waiting:
+            return False
+        wanted = self._udp_open + len(self._udp_waiting[0].addresses)
+        return wanted <= self.limits.udp or not self._udp_open
 
     def _requests_of(self, target):
         """Returns what a target is asked; most targets of a run share it."""
@@ -2809,17 +2831,18 @@ class Runner:
     def _after(self, check, now):
         """Sees to the next step of a check after each, or takes its result."""
         if check.finished:
-            self._udp_open -= check.places
-            self._settle(check.job, check.slot, check.result(now))
+            self._udp_open -= len(check.task.addresses)
+            self._settle(check.task, check.result(now))
         elif check.wake_at != check.scheduled:
             check.scheduled = check.wake_at
             self.call_at(check.wake_at, self._advance, check)
 
     # HTTP and health.
 
-    def _enqueue_http(self, job, slot, settings, address=None, setup=0):
-        task = HttpTask(job, slot, settings, address, setup)
-        host = self._http_hosts.setdefault(job.target.host, [0, deque()])
+    def _enqueue_http(self, task):
+        target = task.job.target
+        task.found = Result(target, [], 0)
+        host = self._http_hosts.setdefault(target.host, [0, deque()])
         if host[0] < self.PER_HOST:
             host[0] += 1
             self._http_ready.append(task)
@@ -2829,60 +2852,40 @@ class Runner:
     def _dispatch_http(self):
         while self._http_ready and len(self._http_running) < self.limits.http:
             task = self._http_ready[0]
-            now = time.monotonic()
-            task.deadline = now + max(0, self.settings.timeout - task.setup)
+            task.begin(self.settings.timeout)
             started = start_thread(self._work, task)
             patience = task.job.asked + self.settings.timeout
-            if not started and (self._http_running or now < patience):
+            if not started and (self._http_running or task.began < patience):
                 # Some thread has to end first.
                 return
             self._http_ready.popleft()
             self._http_running.add(task)
             if not started:
                 failure = Failure("unreachable", "no thread can be started to ask it")
-                self._http_reported(task, self._failed(task.job.target, failure, 0))
+                self._fail(task, failure, 0)
                 self._release(task)
 
     def _work(self, task):
         """What a thread does: one HTTP or health check."""
-        result = task.result
+        result, settings = task.found, self.settings
+        if task.addresses:
+            settings = self._only_at(result.target.host, task.addresses[0])
         check = check_health if result.target.kind == HEALTH else check_http
-        began = time.monotonic()
 
         def report():
-            result.elapsed = task.setup + time.monotonic() - began
-            result.finished_at = time.time()
-            self._post(self._http_reported, task, result)
+            result.elapsed = task.setup + time.monotonic() - task.began
+            self._post(self._settle, task, result)
 
-        with self.settings.http.turn:
+        with settings.http.turn:
             try:
-                check(result, task.settings, task.deadline, report)
+                check(result, settings, task.deadline, report)
             except Exception as error:
                 # A fault of ours must not cost the result, nor those of the others.
                 text = "{}: {}".format(type(error).__name__, error)
+                task.found = Result(result.target, [], 0)
                 failure = Failure("internal_error", text)
-                failed = self._failed(result.target, failure, self.settings.timeout)
-                self._post(self._http_reported, task, failed)
+                self._post(self._fail, task, failure, settings.timeout)
         self._post(self._release, task)
-
-    def _http_reported(self, task, result):
-        if not task.settled:
-            task.settled = True
-            result.address = task.address or result.address
-            self._settle(task.job, task.slot, result)
-
-    def _cut_short(self, task, failure, elapsed):
-        """Ends a check without its thread, with what that has found out so far."""
-        found = task.result
-        result = self._failed(found.target, failure, elapsed)
-        if found.stages:
-            result.stages = list(found.stages)
-            if found.under_way != result.stages[-1].name:
-                result.stages.append(Stage(found.under_way, elapsed, failure))
-            result.address, result.interval = found.address, found.interval
-            result.seeders, result.leechers = found.seeders, found.leechers
-            result.detail = found.detail
-        self._http_reported(task, result)
 
     def _release(self, task):
         """Makes room for the next request to a host, and among those under way."""
@@ -2907,13 +2910,8 @@ class Runner:
         for check in {key.data for key in list(self._selector.get_map().values()) if key.data}:
             check.end(failure, now)
             self._after(check, now)
-        for task in self._http_running:
-            self._cut_short(task, failure, now - task.job.asked)
-        for job in list(self.open):
-            for slot, result in enumerate(job.results):
-                if result is None:
-                    elapsed = now - job.asked
-                    self._settle(job, slot, self._failed(job.target, failure, elapsed))
+        for task in list(self.open):
+            self._fail(task, failure, now - task.job.asked)
 
 
 # The reports: pure functions, from results to text.
