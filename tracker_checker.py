@@ -2594,7 +2594,7 @@ class Runner:
         self._requests = {}
         self._http_running = set()
         self._http_ready = deque()
-        self._http_hosts = {}  # host: [tasks that are ready or running, tasks that wait for them]
+        self._http_hosts = {}  # host: its tasks, of which only the first few are ready or running
 
     def submit(self, target: Target, on_result) -> Job:
         """Takes a target in; its checks start in run()."""
@@ -2842,12 +2842,10 @@ class Runner:
     def _enqueue_http(self, task):
         target = task.job.target
         task.found = Result(target, [], 0)
-        host = self._http_hosts.setdefault(target.host, [0, deque()])
-        if host[0] < self.PER_HOST:
-            host[0] += 1
+        tasks = self._http_hosts.setdefault(target.host, [])
+        tasks.append(task)
+        if len(tasks) <= self.PER_HOST:
             self._http_ready.append(task)
-        else:
-            host[1].append(task)
 
     def _dispatch_http(self):
         while self._http_ready and len(self._http_running) < self.limits.http:
@@ -2889,17 +2887,13 @@ class Runner:
 
     def _release(self, task):
         """Makes room for the next request to a host, and among those under way."""
-        if task not in self._http_running:
-            # A thread that was given up has come back after all.
-            return
-        self._http_running.remove(task)
-        host = self._http_hosts[task.job.target.host]
-        if host[1]:
-            self._http_ready.append(host[1].popleft())
-        else:
-            host[0] -= 1
-            if not host[0]:
-                del self._http_hosts[task.job.target.host]
+        # Else a thread that was given up has come back after all.
+        if task in self._http_running:
+            self._http_running.remove(task)
+            tasks = self._http_hosts[task.job.target.host]
+            tasks.remove(task)
+            if len(tasks) >= self.PER_HOST:
+                self._http_ready.append(tasks[self.PER_HOST - 1])
 
     def _end_interrupted(self):
         """Gives every check that is still open its result."""
