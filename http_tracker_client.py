@@ -1385,7 +1385,7 @@ def add_http_options(parser, user_agent: str) -> None:
     add("--insecure", action="store_true", help="do not verify certificates")
 
 
-def http_options_of(arguments, trace, resolve) -> HttpOptions:
+def http_options_of(arguments, resolve) -> HttpOptions:
     """Returns what the arguments say of HTTP, with the proxies of the environment."""
     return HttpOptions(
         version=arguments.ip_version,
@@ -1394,7 +1394,7 @@ def http_options_of(arguments, trace, resolve) -> HttpOptions:
         tls=Tls(arguments.cacert, arguments.insecure),
         environ=os.environ,
         resolve=resolve,
-        trace=trace,
+        trace=trace_for(arguments),
     )
 
 
@@ -1646,7 +1646,7 @@ def ask(command: str, arguments, url: str) -> tuple:
     limit = ANNOUNCE_LIMIT
     if command == "scrape":
         limit = SCRAPE_LIMIT if arguments.info_hash else FULL_SCRAPE_LIMIT
-    options = http_options_of(arguments, trace_for(arguments), look_up_within)
+    options = http_options_of(arguments, look_up_within)
     response = fetch(url, options, deadline, limit)
     reply = read_reply(response)
     try:

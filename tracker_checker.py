@@ -1753,7 +1753,7 @@ def add_http_options(parser, user_agent: str) -> None:
     add("--insecure", action="store_true", help="do not verify certificates")
 
 
-def http_options_of(arguments, trace, resolve) -> HttpOptions:
+def http_options_of(arguments, resolve) -> HttpOptions:
     """Returns what the arguments say of HTTP, with the proxies of the environment."""
     return HttpOptions(
         version=arguments.ip_version,
@@ -1762,7 +1762,7 @@ def http_options_of(arguments, trace, resolve) -> HttpOptions:
         tls=Tls(arguments.cacert, arguments.insecure),
         environ=os.environ,
         resolve=resolve,
-        trace=trace,
+        trace=trace_for(arguments),
     )
 
 
@@ -1789,7 +1789,7 @@ class Target:
     kind is one of the four constants above, given the text as the user wrote it. url is an Url
     for UDP and text for HTTP (the announce URL) and health, host the host in it and literal its IP
     version, None for a name; problem says why a target is unsupported. Targets with the same key
-    are the same. info_hash is None where the run's default is to be asked for.
+    are the same. info_hash is None until it is known what to ask for.
     """
 
     __slots__ = "kind given url host port literal key info_hash problem".split()
@@ -2091,11 +2091,9 @@ PEER_ID = b"-qB00000000000000001"
 PEER_PORT = 6881
 LARGE_REPLY = 64 * 1024  # bytes of an HTTP reply that takes milliseconds to decode
 
-# What all checks of a run have in common; timeout is in seconds, version that of IP or None,
-# http are HttpOptions.
-Settings = namedtuple(
-    "Settings", "timeout version info_hash announce scrape all_addresses http trace"
-)
+# What all checks of a run have in common; timeout is in seconds. http are HttpOptions, of which
+# version and trace are for UDP, too.
+Settings = namedtuple("Settings", "timeout announce scrape all_addresses http")
 # A part of a check: elapsed is in seconds, failure is None where it went well.
 Stage = namedtuple("Stage", "name elapsed failure")
 
@@ -2257,24 +2255,23 @@ def check_http(result: Result, settings: Settings, deadline: float, report) -> N
     result has no stage yet, and gets each as it ends. Blocks until the deadline at most.
     """
     target = result.target
-    info_hash = target.info_hash or settings.info_hash
     reply = None
     if settings.announce:
-        url = announcing(target.url, info_hash, "started")
+        url = announcing(target, "started")
         how = (url, settings, deadline, ANNOUNCE_LIMIT, check_announce)
         reply = run_stage(result, "announce", ask_http, *how)
         if reply is not None:
             result.interval, result.seeders, result.leechers = announce_counts(reply)
     accepted = reply is not None
     try:
-        url = with_query(scrape_url(target.url), encode_query([("info_hash", info_hash)]))
+        url = with_query(scrape_url(target.url), encode_query([("info_hash", target.info_hash)]))
     except ValueError:
         url = None
     if settings.scrape and url:
         how = (url, settings, deadline, SCRAPE_LIMIT, check_scrape)
         reply = run_stage(result, "scrape", ask_http, *how)
         if reply is not None:
-            seeders, leechers = scrape_counts(reply, info_hash)
+            seeders, leechers = scrape_counts(reply, target.info_hash)
             result.seeders = result.seeders if seeders is None else seeders
             result.leechers = result.leechers if leechers is None else leechers
     elif not settings.announce:
@@ -2282,8 +2279,8 @@ def check_http(result: Result, settings: Settings, deadline: float, report) -> N
         result.stages.append(Stage("scrape", 0, failure))
     report()
     if accepted:
-        url = announcing(target.url, info_hash, "stopped")
         try:
+            url = announcing(target, "stopped")
             fetch(url, settings.http, deadline, ANNOUNCE_LIMIT)
         except Failure:
             # It is a courtesy: the tracker forgets the peer after its interval anyway.
@@ -2323,10 +2320,10 @@ def scrape_counts(value: dict, info_hash: bytes) -> tuple:
     return None, None
 
 
-def announcing(url: str, info_hash: bytes, event: str) -> str:
+def announcing(target: Target, event: str) -> str:
     """Returns the URL of an announce, never as a seeder."""
     parameters = [
-        ("info_hash", info_hash),
+        ("info_hash", target.info_hash),
         ("peer_id", PEER_ID),
         ("port", PEER_PORT),
         ("uploaded", 0),
@@ -2336,7 +2333,7 @@ def announcing(url: str, info_hash: bytes, event: str) -> str:
         ("compact", 1),
         ("numwant", 0 if event == "stopped" else 1),
     ]
-    return with_query(url, encode_query(parameters))
+    return with_query(target.url, encode_query(parameters))
 
 
 def ask_http(result, url, settings, deadline, limit, check):
@@ -2584,7 +2581,7 @@ class Runner:
         self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._woken = False
         self._posted = deque()
-        self._lookups = Lookups(settings.version, limits.lookups, keep_names, self.wake)
+        self._lookups = Lookups(settings.http.version, limits.lookups, keep_names, self.wake)
         self._resolve = self._lookups.resolve
         http = settings.http._replace(resolve=self._resolve, turn=_thread.allocate_lock())
         self.settings = settings._replace(http=http)
@@ -2605,7 +2602,7 @@ class Runner:
             self._fail(task, Failure("unsupported", target.problem), 0)
         elif target.kind == UDP and target.literal:
             try:
-                addresses = look_up(target.host, target.port, self.settings.version)
+                addresses = look_up(target.host, target.port, self.settings.http.version)
                 self._found(task, addresses, 0)
             except Failure as failure:
                 # Of the other IP version, or with the scope of an interface that is not there.
@@ -2798,7 +2795,7 @@ class Runner:
                 task.began,
                 task.deadline,
                 self._selector,
-                self.settings.trace,
+                self.settings.http.trace,
             )
             check.task, check.scheduled = task, None
             self._advance(check)
@@ -2815,8 +2812,7 @@ class Runner:
 
     def _requests_of(self, target):
         """Returns what a target is asked; most targets of a run share it."""
-        url_data = url_data_of(target.url.path, target.url.query)
-        key = (target.info_hash or self.settings.info_hash, url_data)
+        key = (target.info_hash, url_data_of(target.url.path, target.url.query))
         if key not in self._requests:
             self._requests[key] = udp_requests(*key, self.settings.announce, self.settings.scrape)
         return self._requests[key]
@@ -3636,28 +3632,24 @@ def refuse_other_literals(parser, arguments) -> None:
             parser.error(text.format(target.given, arguments.ip_version))
 
 
-def collect_targets(arguments) -> tuple:
-    """Returns (targets, the info hash to ask for); raises ConfigurationError."""
+def collect_targets(arguments) -> list:
+    """Returns the targets, each with what to ask for; raises ConfigurationError."""
     words, config_path = arguments.inputs, arguments.config_path
     inputs = read_inputs(words, config_path, arguments.targets, os.environ)
-    if arguments.info_hash:
-        for target in inputs.targets:
-            target.info_hash = None
-    return inputs.targets, arguments.info_hash or inputs.own_hash or DEFAULT_INFO_HASH
+    default = inputs.own_hash or DEFAULT_INFO_HASH
+    for target in inputs.targets:
+        target.info_hash = arguments.info_hash or target.info_hash or default
+    return inputs.targets
 
 
-def make_runner(arguments, targets, info_hash) -> Runner:
+def make_runner(arguments, targets) -> Runner:
     """Returns the runner for the targets, with as many places as there are descriptors for."""
-    trace = trace_for(arguments)
     settings = Settings(
         timeout=arguments.timeout,
-        version=arguments.ip_version,
-        info_hash=info_hash,
         announce=not arguments.no_announce,
         scrape=not arguments.no_scrape,
         all_addresses=arguments.all_addresses,
-        http=http_options_of(arguments, trace, None),
-        trace=trace,
+        http=http_options_of(arguments, resolve=None),
     )
     udp = sum(target.kind == UDP for target in targets)
     http = min(arguments.jobs, sum(target.kind in (HTTP, HEALTH) for target in targets))
@@ -3690,12 +3682,12 @@ def on_signals(function) -> None:
         signal.signal(number, handle)
 
 
-def run_checks(arguments, targets, info_hash) -> int:
+def run_checks(arguments, targets) -> int:
     """Checks the targets once and writes the report; returns the exit code."""
     progress = None
     streaming = arguments.format == "ndjson" and not arguments.output
     shown = is_terminal(sys.stderr) and not (streaming and is_terminal(sys.stdout))
-    runner = make_runner(arguments, targets, info_hash)
+    runner = make_runner(arguments, targets)
     on_signals(runner.interrupt)
     if shown and not arguments.no_progress and not arguments.verbose:
         waves = 1 + len(targets) // (runner.limits.udp + runner.limits.http)
@@ -3721,7 +3713,7 @@ def run_checks(arguments, targets, info_hash) -> int:
     return 128 + runner.interrupted if runner.interrupted else code
 
 
-def run_monitor(arguments, targets, info_hash) -> int:
+def run_monitor(arguments, targets) -> int:
     """Probes the targets until the duration is over or a signal comes; returns the exit code."""
     for target in targets:
         if target.kind == UNSUPPORTED:
@@ -3731,7 +3723,7 @@ def run_monitor(arguments, targets, info_hash) -> int:
     targets = [target for target in targets if target.kind != UNSUPPORTED]
     if not targets:
         raise ConfigurationError("argument", "nothing to monitor")
-    runner = make_runner(arguments, targets, info_hash)
+    runner = make_runner(arguments, targets)
     on_signals(runner.interrupt)
     metrics = None
     if arguments.format == "prometheus":
@@ -3777,12 +3769,12 @@ def main(argv: list, prog: str = "tracker_checker.py") -> int:
         return 2
     code = 2
     try:
-        targets, info_hash = collect_targets(arguments)
+        targets = collect_targets(arguments)
         if arguments.output:
             check_output(arguments.output)
         code = 1
         run_command = run_monitor if arguments.monitor else run_checks
-        return run_command(arguments, targets, info_hash)
+        return run_command(arguments, targets)
     except ConfigurationError as error:
         if arguments.format == "nagios":
             write_stdout(nagios_line(3, "{}: {}".format(error.source, error)))
