@@ -1851,12 +1851,14 @@ def unsupported(text: str, error: Exception) -> Target:
 class Inputs:
     """Collects the distinct targets of a run, in the order in which they were given.
 
-    own_hash is the info hash of the first magnet link or .torrent; trackerless has
-    (source, reason) for the first one that names no tracker.
+    What takes an input raises ValueError where that cannot be read; source then says where it
+    stands. own_hash is the info hash of the first magnet link or .torrent; trackerless is a
+    ConfigurationError for the first one that names no tracker.
     """
 
     def __init__(self):
         self.targets = []
+        self.source = "argument"
         self.own_hash = None
         self.trackerless = None
         self._keys = set()
@@ -1866,116 +1868,123 @@ class Inputs:
             self._keys.add(target.key)
             self.targets.append(target)
 
-    def add_torrent(self, source: str, info_hash: bytes, trackers: list, what: str) -> None:
+    def add_torrent(self, info_hash: bytes, trackers: list, what: str) -> None:
         """Adds the trackers of a magnet link or .torrent, to be asked for its own hash."""
         self.own_hash = self.own_hash or info_hash
         for tracker in trackers:
             self.add(tracker_or_unsupported(tracker, info_hash))
         if not trackers and not self.trackerless:
-            self.trackerless = (source, "the {} names no tracker".format(what))
+            text = "the {} names no tracker".format(what)
+            self.trackerless = ConfigurationError(self.source, text)
 
     def add_argument(self, text: str) -> None:
-        """Adds an INPUT of the command line; raises ConfigurationError."""
-        if text == "-":
-            self.add_document("stdin", read_input("stdin", 0))
-        elif text.lstrip().startswith("{"):
-            self.add_configuration("argument", text)
+        """Adds an INPUT of the command line."""
+        self.source = "argument"
+        if text.lstrip().startswith("{"):
+            self.add_configuration(text)
         elif text[:8].lower() == "magnet:?":
-            self.add_magnet("argument", text)
+            self.add_magnet(text)
         elif "://" in text:
             self.add(tracker_or_unsupported(text))
-        elif "\0" not in text and os.path.exists(text):
-            self.add_document(text, read_input(text, text))
+        elif text == "-" or ("\0" not in text and os.path.exists(text)):
+            self.add_document(self.read(text))
         else:
             try:
                 self.add(parse_tracker(text))
             except ValueError as error:
                 reason = " ({})".format(error) if ":" in text else ""
-                raise ConfigurationError(
-                    "argument",
+                raise ValueError(
                     "{!r} is no file that exists, and no tracker URL, host:port, magnet link or "
-                    "JSON configuration{}".format(text, reason),
+                    "JSON configuration{}".format(text, reason)
                 )
 
-    def add_document(self, source: str, data: bytes) -> None:
+    def read(self, path: str) -> bytes:
+        """Returns the bytes of a file, or of standard input for -, which is the source now."""
+        self.source, file = ("stdin", 0) if path == "-" else (path, path)
+        try:
+            with open(file, "rb", closefd=file != 0) as stream:
+                data = stream.read(MAX_INPUT + 1)
+        except OSError as error:
+            raise ValueError("cannot be read: {}".format(error.strerror))
+        if len(data) > MAX_INPUT:
+            raise ValueError("larger than {} MiB".format(MAX_INPUT >> 20))
+        return data
+
+    def add_document(self, data: bytes) -> None:
         """Adds what a file or standard input holds, a .torrent or text of any kind."""
         import re
 
         if re.match(rb"d[0-9]+:[^0-9]", data):
-            self.add_torrent_file(source, data)
+            self.add_torrent_file(data)
             return
-        text = decode_text(source, data)
+        text = decode_text(data)
         if text.lstrip().startswith("{"):
-            self.add_configuration(source, text)
+            self.add_configuration(text)
             return
         lines = [line.strip() for line in re.split(r"[\r\n]+", text)]
         entries = [line for line in lines if line and not line.startswith("#")]
         if not entries:
-            raise ConfigurationError(
-                source, "nothing to check; a tracker URL a line, JSON or a .torrent is expected"
+            raise ValueError(
+                "nothing to check; a tracker URL a line, JSON or a .torrent is expected"
             )
         for entry in entries:
             if entry[:8].lower() != "magnet:?":
                 self.add(tracker_or_unsupported(entry))
                 continue
             try:
-                self.add_magnet(source, entry)
-            except ConfigurationError as error:
+                self.add_magnet(entry)
+            except ValueError as error:
                 if len(entries) == 1:
                     raise
                 self.add(unsupported(entry, error))
 
-    def add_configuration(self, source: str, text: str) -> None:
-        """Adds a JSON configuration, the Rust checker's; raises ConfigurationError."""
-        configuration = parse_json(source, text)
+    def add_configuration(self, text: str) -> None:
+        """Adds a JSON configuration, the Rust checker's."""
         parsers = {
             "udp_trackers": (parse_tracker, UDP, "udp://host:port"),
             "http_trackers": (parse_tracker, HTTP, "http://host or https://host"),
             "health_checks": (parse_health, HEALTH, None),
         }
+        configuration = parse_json(text)
         for name in configuration:
             if name not in parsers:
-                raise ConfigurationError(
-                    source,
+                raise ValueError(
                     "unknown key {!r}; udp_trackers, http_trackers and health_checks are "
-                    "expected".format(name),
+                    "expected".format(name)
                 )
         for name, (parse, kind, expected) in parsers.items():
             entries = configuration.get(name, [])
             if not isinstance(entries, list):
-                raise ConfigurationError(source, "{}: a list of URLs is expected".format(name))
+                raise ValueError("{}: a list of URLs is expected".format(name))
             for index, entry in enumerate(entries):
                 place = "{}[{}]".format(name, index)
                 if not isinstance(entry, str):
-                    raise ConfigurationError(source, "{}: a URL is expected".format(place))
+                    raise ValueError("{}: a URL is expected".format(place))
                 try:
                     target = parse(entry)
                     if target.kind != kind:
                         raise ValueError("{} is expected".format(expected))
                 except ValueError as error:
-                    raise ConfigurationError(source, "{} {!r}: {}".format(place, entry, error))
+                    raise ValueError("{} {!r}: {}".format(place, entry, error))
                 self.add(target)
 
-    def add_magnet(self, source: str, text: str) -> None:
-        """Adds the trackers (tr) of a magnet link (BEP 9); raises ConfigurationError."""
+    def add_magnet(self, text: str) -> None:
+        """Adds the trackers (tr) of a magnet link (BEP 9)."""
         from urllib.parse import unquote
 
-        try:
-            info_hash = parse_info_hash(text)
-        except ValueError as error:
-            raise ConfigurationError(source, str(error))
+        info_hash = parse_info_hash(text)
         trackers = [unquote(value) for value in magnet_values(text, "tr") if value]
-        self.add_torrent(source, info_hash, trackers, "magnet link (is it quoted?)")
+        self.add_torrent(info_hash, trackers, "magnet link (is it quoted?)")
 
-    def add_torrent_file(self, source: str, data: bytes) -> None:
-        """Adds the trackers of a .torrent (BEP 3, 12); raises ConfigurationError."""
+    def add_torrent_file(self, data: bytes) -> None:
+        """Adds the trackers of a .torrent (BEP 3, 12)."""
         bencode = import_bencode()
         try:
             torrent = bencode.decode(data)
         except bencode.BencodeError as error:
-            raise ConfigurationError(source, "a broken .torrent: {}".format(error))
+            raise ValueError("a broken .torrent: {}".format(error))
         if not isinstance(torrent.get(b"info"), dict):
-            raise ConfigurationError(source, "a .torrent without an info dictionary")
+            raise ValueError("a .torrent without an info dictionary")
         tiers = torrent.get(b"announce-list")
         urls = [torrent.get(b"announce")]
         for tier in tiers if isinstance(tiers, list) else []:
@@ -1986,7 +1995,7 @@ class Inputs:
             if isinstance(url, bytes) and url.strip()
         ]
         info_hash = torrent_info_hash(torrent[b"info"], bencode.raw_values(data)[b"info"])
-        self.add_torrent(source, info_hash, trackers, ".torrent")
+        self.add_torrent(info_hash, trackers, ".torrent")
 
 
 def torrent_info_hash(info: dict, raw: bytes) -> bytes:
@@ -2001,32 +2010,20 @@ def torrent_info_hash(info: dict, raw: bytes) -> bytes:
     return hashlib.sha256(raw).digest()[:20]
 
 
-def read_input(source: str, file) -> bytes:
-    """Returns the bytes of a file, a path or 0 for standard input; raises ConfigurationError."""
-    try:
-        with open(file, "rb", closefd=file != 0) as stream:
-            data = stream.read(MAX_INPUT + 1)
-    except OSError as error:
-        raise ConfigurationError(source, "cannot be read: {}".format(error.strerror))
-    if len(data) > MAX_INPUT:
-        raise ConfigurationError(source, "larger than {} MiB".format(MAX_INPUT >> 20))
-    return data
-
-
-def decode_text(source: str, data: bytes) -> str:
-    """Returns data as text, without a byte order mark; raises ConfigurationError."""
+def decode_text(data: bytes) -> str:
+    """Returns data as text, without a byte order mark; raises ValueError."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(source, "line {} is not UTF-8".format(line))
+        raise ValueError("line {} is not UTF-8".format(line))
     if "\0" in text:
-        raise ConfigurationError(source, "neither UTF-8 text nor a .torrent")
+        raise ValueError("neither UTF-8 text nor a .torrent")
     return text
 
 
-def parse_json(source: str, text: str) -> dict:
-    """Returns a JSON object; raises ConfigurationError with line and column of what is wrong."""
+def parse_json(text: str) -> dict:
+    """Returns a JSON object; raises ValueError with line and column of what is wrong."""
     import json
 
     def unique(pairs):
@@ -2045,14 +2042,12 @@ def parse_json(source: str, text: str) -> dict:
         comma = text[: error.pos + 1].rstrip("]} \t\r\n")
         if comma.endswith(",") and text[len(comma) :].lstrip()[:1] in ("]", "}"):
             reason = "trailing comma"
-        raise ConfigurationError(
-            source,
-            "broken JSON at line {}, column {}: {}".format(error.lineno, error.colno, reason),
-        )
+        text = "broken JSON at line {}, column {}: {}"
+        raise ValueError(text.format(error.lineno, error.colno, reason))
     except (RecursionError, ValueError) as error:
-        raise ConfigurationError(source, "broken JSON: {}".format(error))
+        raise ValueError("broken JSON: {}".format(error))
     if not isinstance(value, dict):
-        raise ConfigurationError(source, "a JSON object with udp_trackers and so on is expected")
+        raise ValueError("a JSON object with udp_trackers and so on is expected")
     return value
 
 
@@ -2063,8 +2058,7 @@ def read_inputs(words: list, config_path: str, targets: list, environ) -> Inputs
     environment is read: TORRUST_CHECKER_CONFIG_PATH before TORRUST_CHECKER_CONFIG.
     """
     inputs = Inputs()
-    for word in words:
-        inputs.add_argument(word)
+    text = None
     if not words and not config_path and not targets:
         config_path = environ.get("TORRUST_CHECKER_CONFIG_PATH")
         text = environ.get("TORRUST_CHECKER_CONFIG")
@@ -2074,15 +2068,20 @@ def read_inputs(words: list, config_path: str, targets: list, environ) -> Inputs
                 "nothing to check: give trackers, a list, a .torrent or a magnet link, or set "
                 "TORRUST_CHECKER_CONFIG or TORRUST_CHECKER_CONFIG_PATH",
             )
-        if not config_path:
-            inputs.add_configuration("TORRUST_CHECKER_CONFIG", text)
-    if config_path:
-        source, file = ("stdin", 0) if config_path == "-" else (config_path, config_path)
-        inputs.add_configuration(source, decode_text(source, read_input(source, file)))
+    try:
+        for word in words:
+            inputs.add_argument(word)
+        if config_path:
+            inputs.add_configuration(decode_text(inputs.read(config_path)))
+        elif text:
+            inputs.source = "TORRUST_CHECKER_CONFIG"
+            inputs.add_configuration(text)
+    except ValueError as error:
+        raise ConfigurationError(inputs.source, str(error))
     for target in targets:
         inputs.add(target)
     if inputs.trackerless and not inputs.targets:
-        raise ConfigurationError(*inputs.trackerless)
+        raise inputs.trackerless
     return inputs
 
 

@@ -174,25 +174,25 @@ def check(case):
 
 
 def check_document(data):
-    return look_at_inputs(lambda inputs: inputs.add_document("stdin", data))
+    return look_at_inputs(lambda inputs: inputs.add_document(data))
 
 
 def check_argument(text):
-    read_input = checker.read_input
+    read = checker.Inputs.read
     # Some file of that name may be there, and standard input is not for us.
-    checker.read_input = lambda source, file: b"udp://127.0.0.1:1"
+    checker.Inputs.read = lambda inputs, path: b"udp://127.0.0.1:1"
     try:
         return look_at_inputs(lambda inputs: inputs.add_argument(text))
     finally:
-        checker.read_input = read_input
+        checker.Inputs.read = read
 
 
 def look_at_inputs(add):
     inputs = checker.Inputs()
     try:
         add(inputs)
-    except checker.ConfigurationError as error:
-        assert error.source and str(error)
+    except ValueError as error:
+        assert inputs.source and str(error)
         return "configuration error"
     keys = [target.key for target in inputs.targets]
     assert len(keys) == len(set(keys)), "a tracker stands twice"
