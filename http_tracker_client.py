@@ -896,8 +896,11 @@ class Pause:
             self.turn.acquire()
 
 
-class Stream:
-    """A connected socket whose every operation is kept to a deadline; it raises Failure."""
+class Stream(io.RawIOBase):
+    """A connected socket whose every operation is kept to a deadline; it raises Failure.
+
+    It is the raw reader under a ReplyReader.
+    """
 
     def __init__(self, sock, deadline, address, turn):
         self.sock = sock
@@ -918,13 +921,19 @@ class Stream:
         while unsent:
             unsent = unsent[self.within_deadline(self.sock.send, unsent) :]
         # A new one for each request: what a proxy says beyond its answer to CONNECT is not read.
-        reader = ReplyReader(SocketReader(self))
+        reader = ReplyReader(self)
         while True:
             response = HTTPResponse(reader, method=method)
             response.begin()
             # Before the answer there may be others, as 103 Early Hints (RFC 9110, 15.2).
             if response.status >= 200 or response.status == 101:
                 return response
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return self.within_deadline(self.sock.recv_into, buffer)
 
     def within_deadline(self, operation, argument):
         """Returns what an operation of the socket returns, given no more than the time left."""
@@ -939,19 +948,6 @@ class Stream:
         except OSError as error:
             text = "the connection broke off: {}".format(error.strerror or error)
             raise Failure("invalid_response", text)
-
-
-class SocketReader(io.RawIOBase):
-    """The raw reader under a ReplyReader."""
-
-    def __init__(self, stream):
-        self.stream = stream
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        return self.stream.within_deadline(self.stream.sock.recv_into, buffer)
 
 
 class ReplyReader(io.BufferedReader):
