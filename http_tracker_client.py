@@ -798,8 +798,8 @@ def scraped_hash(key: bytes) -> bytes:
 
 
 # Proxies, as curl takes them from the environment.
-def proxy_for(target: Url, environ) -> str:
-    """Returns the URL of the proxy for a URL, None for none; ValueError for an unsupported one."""
+def proxy_for(target: Url, environ) -> Url:
+    """Returns the proxy for a URL, None for none; raises ValueError for an unsupported one."""
     names = target.scheme + "_proxy", "all_proxy", "ALL_PROXY"
     name = next((name for name in names if environ.get(name)), names[0])
     proxy = environ.get(name)
@@ -813,10 +813,9 @@ def proxy_for(target: Url, environ) -> str:
     if scheme != "http":
         raise ValueError("{}: scheme {!r}; http:// is expected".format(name, scheme))
     try:
-        split_url(proxy)
+        return split_url(proxy)
     except ValueError:
         raise ValueError("{}: not a URL; http://host:port is expected".format(name))
-    return proxy
 
 
 def is_exempt(target: Url, no_proxy: str) -> bool:
@@ -1137,7 +1136,6 @@ def get(target, headers, options, deadline, limit):
         proxy = proxy_for(target, options.environ)
     except ValueError as error:
         raise Failure("unreachable", str(error))
-    proxy = split_url(proxy) if proxy else None
     stream = open_stream(target, proxy, options, deadline)
     try:
         if target.scheme == "https":
@@ -1158,11 +1156,20 @@ def get(target, headers, options, deadline, limit):
 
 
 def read_response(stream, target, proxy, headers, trace, limit):
-    """Sends a request over an open stream and returns its HttpResponse."""
+    """Sends a request over an open stream and returns its HttpResponse.
+
+    A proxy that is not None is at the other end of the stream.
+    """
+    url = without_credentials(target)
+    authority, slash, path = url.partition("://")[2].partition("/")
+    headers = dict({"Host": authority, "Accept-Encoding": "identity"}, **headers)
+    headers["Connection"] = "close"
+    if proxy and proxy.credentials is not None:
+        headers["Proxy-Authorization"] = basic_authorization(proxy.credentials)
     if trace:
-        trace("-> {} GET {}".format(stream.address, without_credentials(target)))
+        trace("-> {} GET {}".format(stream.address, url))
     sent = time.monotonic()
-    response = send(stream, target, proxy, headers)
+    response = stream.request("GET", url if proxy else slash + path, headers)
     if trace:
         elapsed = (time.monotonic() - sent) * 1000
         text = "<- {} HTTP {}, {:.1f} ms after the request"
@@ -1225,20 +1232,6 @@ def start_tls(stream, host, tls):
     except (OSError, ValueError, ImportError) as error:
         reason = getattr(error, "verify_message", None) or str(error)
         raise Failure("tls", "TLS: {}".format(excerpt(reason)))
-
-
-def send(stream, target, proxy, headers):
-    """Sends a request over the stream; returns http.client's response, its body unread.
-
-    A proxy that is not None is at the other end of the stream.
-    """
-    url = without_credentials(target)
-    authority, slash, path = url.partition("://")[2].partition("/")
-    headers = dict({"Host": authority, "Accept-Encoding": "identity"}, **headers)
-    headers["Connection"] = "close"
-    if proxy and proxy.credentials is not None:
-        headers["Proxy-Authorization"] = basic_authorization(proxy.credentials)
-    return stream.request("GET", url if proxy else slash + path, headers)
 
 
 def without_credentials(url: Url) -> str:

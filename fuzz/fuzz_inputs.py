@@ -266,7 +266,7 @@ def check_proxy(text):
         except ValueError as error:
             assert str(error)
         else:
-            assert proxy is None or checker.split_url(proxy).scheme == "http"
+            assert proxy is None or proxy.scheme == "http"
     return "proxies"
 
 

@@ -306,7 +306,8 @@ def test_with_query(url, query, expected):
     ("https://h/", {"https_proxy": "socks5://p", "no_proxy": "*"}, None),
 ])
 def test_proxy_for(url, environ, expected):
-    assert client.proxy_for(client.split_url(url), environ) == expected
+    proxy = client.proxy_for(client.split_url(url), environ)
+    assert proxy == (expected and client.split_url(expected))
 
 
 @pytest.mark.parametrize("url, environ, expected", [
