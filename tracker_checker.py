@@ -2986,22 +2986,9 @@ def to_ms(seconds: float) -> float:
     return round(seconds * 1000, 1)
 
 
-def count_statuses(results: list) -> dict:
-    """Returns how many results are up, partial, down and unsupported; partial ones are up too."""
-    checked = [result for result in results if result.target.kind != UNSUPPORTED]
-    up = sum(result.up for result in checked)
-    return {
-        "up": up,
-        "partial": sum(result.status == "partial" for result in checked),
-        "down": len(checked) - up,
-        "unsupported": len(results) - len(checked),
-    }
-
-
-def down_results(results: list) -> list:
-    """Returns those that are down; unsupported lines only where nothing else could be checked."""
-    checked = [result for result in results if result.target.kind != UNSUPPORTED]
-    return [result for result in checked or results if not result.up]
+def counted(results: list) -> list:
+    """Returns those that count: unsupported lines only where nothing else could be checked."""
+    return [result for result in results if result.target.kind != UNSUPPORTED] or results
 
 
 NARROW = 80  # columns for tracker and reason, below which both side by side cannot be read
@@ -3023,53 +3010,50 @@ def report_table(
     columns is the width of the terminal, None where lines may have any length. In a narrow one
     the reason of a failure stands where its numbers would be.
     """
-    rows = [("STATUS", ("LATENCY", "SEEDERS", "LEECHERS"), "TRACKER", "", "")]
+    columns = columns or sys.maxsize
+    rows = [("STATUS", "LATENCY", "SEEDERS", "LEECHERS", "TRACKER", "", "")]
     for result in results:
-        tracker = show_tracker(result, all_addresses or result.target.kind == UDP)
-        numbers = (
-            "{:.0f} ms".format(result.elapsed * 1000) if result.up else "-",
-            "-" if result.seeders is None else str(result.seeders),
-            "-" if result.leechers is None else str(result.leechers),
-        )
-        status = UNSUPPORTED if result.target.kind == UNSUPPORTED else result.status
+        latency = "{:.0f} ms".format(result.elapsed * 1000) if result.up else None
+        numbers = [
+            "-" if number is None else str(number)
+            for number in (latency, result.seeders, result.leechers)
+        ]
+        tracker = escape(show_tracker(result, all_addresses or result.target.kind == UDP))
         # The host stands in the tracker's column already.
         host = ": {}: ".format(result.target.host)
         reason = escape(result.message or "").replace(host, ": ", 1)
         why = "" if result.up else reason.partition(": ")[2]
-        rows.append((status, numbers, escape(tracker), reason, why))
-    statuses, numbers, trackers, reasons, whys = zip(*rows)
-    status_width, tracker_width, reason_width, why_width = [
-        max(map(len, texts)) for texts in (statuses, trackers, reasons, whys)
-    ]
-    number_widths = [max(map(len, texts)) for texts in zip(*numbers)]
+        status = UNSUPPORTED if result.target.kind == UNSUPPORTED else result.status
+        rows.append((status, *numbers, tracker, reason, why))
+    widths = [max(map(len, texts)) for texts in zip(*rows)]
+    status_width, *number_widths, tracker_width, reason_width, why_width = widths
     cells_width = sum(number_widths) + 4
-    room = tracker_width + 2 + reason_width
-    narrow = False
-    if columns:
-        left = columns - 1 - status_width - cells_width - 4
-        narrow = left < min(room, NARROW)
-        if narrow:
-            widening = max(0, min(left - tracker_width, why_width - cells_width))
-            cells_width += widening
-            left -= widening
-        elif left < room:
-            tracker_width = min(tracker_width, left * 3 // 5)
-        room = left
+    room = columns - 1 - status_width - cells_width - 4
+    needed = tracker_width + 2 + reason_width
+    narrow = room < min(needed, NARROW)
+    if narrow:
+        widening = max(0, min(room - tracker_width, why_width - cells_width))
+        cells_width += widening
+        room -= widening
+    elif room < needed:
+        tracker_width = min(tracker_width, room * 3 // 5)
     lines = []
-    for status, numbers, tracker, reason, why in rows:
+    for status, *numbers, tracker, reason, why in rows:
         cells = "  ".join(text.rjust(width) for text, width in zip(numbers, number_widths))
         if narrow:
             cells = shorten(why or cells, cells_width).ljust(cells_width)
         elif reason:
             tracker = "{}  {}".format(shorten(tracker, tracker_width).ljust(tracker_width), reason)
         line = "{}  {}  {}".format(status.ljust(status_width), cells, shorten(tracker, room))
-        line = shorten(line.rstrip(), columns - 1 if columns else len(line))
+        line = shorten(line.rstrip(), columns - 1)
         if colour and status in COLOURS:
             line = "\x1b[{}m{}\x1b[0m{}".format(COLOURS[status], status, line[len(status) :])
         lines.append(line)
-    counts = count_statuses(results)
-    totals = "{up} up ({partial} partial), {down} down, {unsupported} unsupported".format(**counts)
-    lines.append(totals)
+    statuses = [row[0] for row in rows]
+    partial, unsupported = statuses.count("partial"), statuses.count(UNSUPPORTED)
+    up = statuses.count("ok") + partial
+    totals = "{} up ({} partial), {} down, {} unsupported"
+    lines.append(totals.format(up, partial, len(results) - up - unsupported, unsupported))
     return "\n".join(lines) + "\n"
 
 
@@ -3090,17 +3074,13 @@ METRICS = (
 
 def report_prometheus(results: list, all_addresses: bool = False) -> str:
     """Returns metrics in the text exposition format, for node_exporter's textfile collector."""
-    samples = {name: [] for name, _ in METRICS}
-    seen = set()
+    samples = {name: {} for name, _ in METRICS}  # each {series: value}
 
     def add(name, labels, value):
-        if value is None:
-            return
         text = ",".join('{}="{}"'.format(key, escape_label(label)) for key, label in labels)
-        # Two odd names may look the same once they are escaped; a series may stand only once.
-        if (name, text) not in seen:
-            seen.add((name, text))
-            samples[name].append("{}{{{}}} {}".format(name, text, value))
+        if value is not None:
+            # Two odd names may look the same once they are escaped; a series may stand only once.
+            samples[name].setdefault("{}{{{}}}".format(name, text), value)
 
     for result in results:
         labels = [("tracker", result.target.given), ("protocol", result.target.kind)]
@@ -3120,7 +3100,7 @@ def report_prometheus(results: list, all_addresses: bool = False) -> str:
         if samples[name]:
             lines.append("# HELP {} {}".format(name, text))
             lines.append("# TYPE {} gauge".format(name))
-            lines.extend(samples[name])
+            lines.extend("{} {}".format(*sample) for sample in samples[name].items())
     return "".join(line + "\n" for line in lines)
 
 
@@ -3133,25 +3113,25 @@ NAGIOS_STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 def report_nagios(results: list, all_addresses: bool = False) -> tuple:
     """Returns (line, exit code) after the monitoring plugins' guidelines."""
-    down = down_results(results)
-    partial = [result for result in results if result.status == "partial"]
-    total = len(results)
-    counts = count_statuses(results)
-    left_out = counts["unsupported"] if counts["unsupported"] < total else 0
-    total -= left_out
+    checked = counted(results)
+    total = len(checked)
+    down = [result for result in checked if not result.up]
+    partial = [result for result in checked if result.status == "partial"]
+    up = total - len(down)
+    left_out = len(results) - total
     code, word, named = (2, "down", down) if down else (1, "partial", partial)
     if named:
         names = name_some(named, all_addresses)
         text = "{} of {} {}: {}".format(len(named), total, word, names)
     elif results:
-        code, text = 0, "{} of {} up".format(counts["up"], total)
+        code, text = 0, "{} of {} up".format(up, total)
     else:
         code, text = 3, "nothing was checked"
     if left_out:
         text += "; {} unsupported".format(left_out)
     performance = " ".join(
         "{}={};;;0;{}".format(name, value, total)
-        for name, value in (("up", counts["up"]), ("down", len(down)), ("partial", len(partial)))
+        for name, value in (("up", up), ("down", len(down)), ("partial", len(partial)))
     )
     return nagios_line(code, text, performance), code
 
@@ -3308,9 +3288,10 @@ def render(results: list, arguments, streamed: bool) -> tuple:
 
 def exit_code(results: list, fail: bool, fail_partial: bool) -> int:
     """Returns 1 where what --fail or --fail-partial looks for is there, else 0."""
-    if (fail or fail_partial) and down_results(results):
-        return 1
-    return int(fail_partial and any(result.status == "partial" for result in results))
+    checked = counted(results)
+    if fail_partial:
+        return int(any(result.status != "ok" for result in checked))
+    return int(fail and any(not result.up for result in checked))
 
 
 # The monitor.
