@@ -2573,7 +2573,7 @@ class Runner:
         self._resolve = self._lookups.resolve
         http = settings.http._replace(resolve=self._resolve, turn=_thread.allocate_lock())
         self.settings = settings._replace(http=http)
-        self._looking_up = {}  # lookup: tasks that wait for it
+        self._looking_up = {}  # task that waits for a lookup: the lookup
         self._udp_waiting = deque()
         self._udp_open = 0
         self._requests = {}
@@ -2598,7 +2598,7 @@ class Runner:
         elif target.kind == UDP or (
             self.settings.all_addresses and not target.literal and self._is_direct(target)
         ):
-            self._looking_up.setdefault(self._lookups.find(target.host), []).append(task)
+            self._looking_up[task] = self._lookups.find(target.host)
         else:
             self._enqueue_http(task)
         return job
@@ -2664,10 +2664,9 @@ class Runner:
         while self._posted:
             function, arguments = self._posted.popleft()
             function(*arguments)
-        finished = [lookup for lookup in self._looking_up if lookup.finished.is_set()]
-        for lookup in finished:
-            for task in self._looking_up.pop(lookup):
-                self._looked_up(task, lookup)
+        found = [task for task, lookup in self._looking_up.items() if lookup.outcome is not None]
+        for task in found:
+            self._looked_up(task, self._looking_up.pop(task))
 
     def _tend(self):
         """Looks after what no event tells: lookups and threads that take too long, the progress."""
@@ -2675,18 +2674,14 @@ class Runner:
         self.call_at(now + self.TEND, self._tend)
         if self._looking_up or self._http_running:
             self._lookups.tend(now)
-        for lookup, tasks in list(self._looking_up.items()):
-            late = [task for task in tasks if self._lookup_expired(task.job, lookup, now)]
-            for task in late:
-                tasks.remove(task)
-                if lookup.begun or self._lookups.threads:
-                    failure = Failure("timeout", lookup.host + ": the name lookup took too long")
-                else:
+        for task, lookup in list(self._looking_up.items()):
+            if self._is_late(task, lookup, now):
+                del self._looking_up[task]
+                failure = Failure("timeout", lookup.host + ": the name lookup took too long")
+                if not lookup.begun and not self._lookups.threads:
                     text = "{}: no thread can be started to look it up".format(lookup.host)
                     failure = Failure("resolve_failed", text)
                 self._fail(task, failure, self.settings.timeout)
-            if not tasks:
-                del self._looking_up[lookup]
         for task in list(self._http_running):
             if now > task.deadline + self.GRACE:
                 failure = Failure("timeout", "no end within {:g} s".format(self.settings.timeout))
@@ -2730,11 +2725,11 @@ class Runner:
         except ValueError:
             return False
 
-    def _lookup_expired(self, job, lookup, now):
+    def _is_late(self, task, lookup, now):
         since = now - self.settings.timeout
         if lookup.begun:
-            return max(job.asked, lookup.begun) < since
-        return job.asked < since and self._lookups.is_stuck(since)
+            return max(task.job.asked, lookup.begun) < since
+        return task.job.asked < since and self._lookups.is_stuck(since)
 
     def _looked_up(self, task, lookup):
         elapsed = max(0, time.monotonic() - max(task.job.asked, lookup.begun))
