@@ -3295,53 +3295,48 @@ class Tally:
 
     def __init__(self, target):
         self.target = target
-        self.total = self.timeouts = self.errors = self.answered = 0
+        self.counts = {"ok": 0, "timeout": 0, "error": 0}
+        self.last_status = "error"
         self.min_ms = self.max_ms = self.last_ms = None
         self.sum_ms = 0
-        self.last_status = None
 
     def add(self, result: Result) -> dict:
         """Counts a probe and returns the record of it."""
-        self.total += 1
-        status = "ok" if result.up else result.status
-        milliseconds = int(result.elapsed * 1000 + 0.5) if result.up else None
+        self.last_status = "ok" if result.up else result.status
+        self.counts[self.last_status] += 1
+        self.last_ms = None
         if result.up:
-            self.answered += 1
-            self.sum_ms += milliseconds
-            self.min_ms = milliseconds if self.answered == 1 else min(self.min_ms, milliseconds)
-            self.max_ms = milliseconds if self.answered == 1 else max(self.max_ms, milliseconds)
-        elif status == "timeout":
-            self.timeouts += 1
-        else:
-            self.errors += 1
-        self.last_ms = milliseconds
-        self.last_status = status
+            self.last_ms = int(result.elapsed * 1000 + 0.5)
+            self.sum_ms += self.last_ms
+            self.min_ms = self.last_ms if self.min_ms is None else min(self.min_ms, self.last_ms)
+            self.max_ms = max(self.max_ms or 0, self.last_ms)
         record = {
             "event": "probe",
-            "sequence": self.total,
+            "sequence": sum(self.counts.values()),
             "url": show_url(self.target),
-            "status": status,
-            "elapsed_ms": milliseconds,
+            "status": self.last_status,
+            "elapsed_ms": self.last_ms,
         }
-        if status == "error":
+        if self.last_status == "error":
             record["message"] = result.message
         return record
 
     def summary(self, message: str) -> dict:
-        average = int(self.sum_ms / self.answered + 0.5) if self.answered else None
+        total = sum(self.counts.values())
+        answered, timeouts = self.counts["ok"], self.counts["timeout"]
         return {
             "url": show_url(self.target),
             "status": {
-                "code": "ok" if self.answered else self.last_status or "error",
+                "code": "ok" if answered else self.last_status,
                 "message": message,
                 "stats": {
-                    "total": self.total,
-                    "timeouts": self.timeouts,
-                    "timeout_percent": self.timeouts * 100 // self.total if self.total else 0,
-                    "errors": self.errors,
+                    "total": total,
+                    "timeouts": timeouts,
+                    "timeout_percent": timeouts * 100 // total if total else 0,
+                    "errors": self.counts["error"],
                     "min_ms": self.min_ms,
                     "max_ms": self.max_ms,
-                    "average_ms": average,
+                    "average_ms": int(self.sum_ms / answered + 0.5) if answered else None,
                     "last_ms": self.last_ms,
                 },
             },
