@@ -2899,10 +2899,9 @@ def show_outcome(failure, value=None) -> dict:
     return {"Err": str(failure)} if failure else {"Ok": value}
 
 
-def result_to_json(result: Result) -> dict:
-    """Returns a result as the Rust checker prints it."""
+def result_to_json(result: Result) -> tuple:
+    """Returns a result as the Rust checker prints it: (group, "Ok" or "Err", what is in them)."""
     target = result.target
-    outcome = "Err" if result.failed else "Ok"
     stages = [[stage.name.capitalize(), show_outcome(stage.failure)] for stage in result.stages]
     if target.kind == UDP:
         body = {"remote_addr": result.address or target.given, "results": stages}
@@ -2914,15 +2913,17 @@ def result_to_json(result: Result) -> dict:
     else:
         url = with_slash(target.given) if target.kind == HTTP else target.given
         body = {"url": url, "results": stages}
-    return {target.kind.capitalize(): {outcome: body}}
+    return target.kind.capitalize(), "Err" if result.failed else "Ok", body
 
 
 def report_json(results: list, pretty: bool) -> str:
     """Returns the Rust checker's report: UDP, then health, then HTTP, then what is neither."""
     order = (UDP, HEALTH, HTTP, UNSUPPORTED)
     grouped = sorted(results, key=lambda result: order.index(result.target.kind))
+    parts = [result_to_json(result) for result in grouped]
     if not pretty:
-        return to_json_text([result_to_json(result) for result in grouped], pretty) + "\n"
+        report = [{group: {outcome: body}} for group, outcome, body in parts]
+        return to_json_text(report, pretty) + "\n"
     texts = {}
 
     def indent(value):
@@ -2935,9 +2936,7 @@ def report_json(results: list, pretty: bool) -> str:
         return texts[key]
 
     entries = []
-    for result in grouped:
-        ((group, outcomes),) = result_to_json(result).items()
-        ((outcome, body),) = outcomes.items()
+    for group, outcome, body in parts:
         lines = ['        "{}": {}'.format(key, indent(value)) for key, value in body.items()]
         entries.append(RESULT_TEMPLATE.format(group, outcome, ",\n".join(lines)))
     return "[\n" + ",\n".join(entries) + "\n]\n" if entries else "[]\n"
@@ -2955,26 +2954,32 @@ RESULT_TEMPLATE = """\
 
 def result_to_ndjson(result: Result) -> str:
     """Returns a result as one line of JSON; keys without a value are left out."""
-    stages = []
-    for stage in result.stages:
-        entry = {"name": stage.name, "ok": not stage.failure, "elapsed_ms": to_ms(stage.elapsed)}
-        if stage.failure:
-            entry["error"] = str(stage.failure)
-        stages.append(entry)
-    record = {
-        "tracker": result.target.given,
-        "kind": result.target.kind,
-        "status": result.status,
-        "address": result.address,
-        "elapsed_ms": to_ms(result.elapsed),
-        "stages": stages,
-        "interval": result.interval,
-        "seeders": result.seeders,
-        "leechers": result.leechers,
-        "message": result.message,
-    }
-    present = {name: value for name, value in record.items() if value is not None}
-    return to_json_text(present, pretty=False) + "\n"
+    stages = [
+        present(
+            name=stage.name,
+            ok=not stage.failure,
+            elapsed_ms=to_ms(stage.elapsed),
+            error=str(stage.failure) if stage.failure else None,
+        )
+        for stage in result.stages
+    ]
+    record = present(
+        tracker=result.target.given,
+        kind=result.target.kind,
+        status=result.status,
+        address=result.address,
+        elapsed_ms=to_ms(result.elapsed),
+        stages=stages,
+        interval=result.interval,
+        seeders=result.seeders,
+        leechers=result.leechers,
+        message=result.message,
+    )
+    return to_json_text(record, pretty=False) + "\n"
+
+
+def present(**fields) -> dict:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def to_ms(seconds: float) -> float:
@@ -3150,9 +3155,8 @@ def report_urls(results: list) -> str:
     for result in results:
         target = result.target
         if result.up and target.kind == UDP:
-            host = "[{}]".format(target.url.host) if ":" in target.url.host else target.url.host
-            tail = encode_path(target.url.path, target.url.query)
-            urls.append("udp://{}:{}{}".format(host, target.url.port, tail))
+            place = show_address((target.url.host, target.url.port))
+            urls.append("udp://" + place + encode_path(target.url.path, target.url.query))
         elif result.up and target.kind == HTTP:
             urls.append(target.url)
     # With --all-addresses a tracker has several results.
