@@ -2674,8 +2674,7 @@ class Runner:
         """Looks after what no event tells: lookups and threads that take too long, the progress."""
         now = time.monotonic()
         self.call_at(now + self.TEND, self._tend)
-        if self._looking_up or self._http_running:
-            self._lookups.tend(now)
+        self._lookups.tend(now)
         for task, lookup in list(self._looking_up.items()):
             if self._is_late(task, lookup, now):
                 del self._looking_up[task]
@@ -3647,26 +3646,23 @@ def on_signals(function) -> None:
 
 def run_checks(arguments, targets) -> int:
     """Checks the targets once and writes the report; returns the exit code."""
-    progress = None
     streaming = arguments.format == "ndjson" and not arguments.output
     shown = is_terminal(sys.stderr) and not (streaming and is_terminal(sys.stdout))
     runner = make_runner(arguments, targets)
     on_signals(runner.interrupt)
+    waves = 1 + len(targets) // (runner.limits.udp + runner.limits.http)
+    progress = Progress(len(targets), time.monotonic() + arguments.timeout * waves)
     if shown and not arguments.no_progress and not arguments.verbose:
-        waves = 1 + len(targets) // (runner.limits.udp + runner.limits.http)
-        progress = Progress(len(targets), time.monotonic() + arguments.timeout * waves)
         runner.tick = progress.draw
 
     def on_result(result):
-        if progress:
-            progress.count(result)
+        progress.count(result)
         if streaming:
             write_stdout(result_to_ndjson(result))
 
     jobs = [runner.submit(target, on_result) for target in targets]
     runner.run()
-    if progress:
-        progress.clear()
+    progress.clear()
     results = [result for job in jobs for result in job.results]
     text, code = render(results, arguments, streamed=streaming)
     if not arguments.output:
