@@ -2200,27 +2200,29 @@ class UdpCheck(Conversation):
         """Returns how the finished conversation went."""
         exchange, task = self.exchange, self.task
         elapsed = task.setup + now - task.began
-        unanswered = combined_failure(self.failures) if self.address is None else None
-        stages = []
         address = self.address or self.failures[0][0]
-        result = Result(task.job.target, stages, elapsed, show_address(address))
+        unanswered = None if self.address else combined_failure(self.failures)
+        result = Result(task.job.target, [], elapsed, show_address(address))
+
+        def add(name, seconds, failure):
+            result.stages.append(Stage(name, max(0, seconds), failure))
+
         if exchange is None:
-            stages.append(Stage("setup", elapsed, unanswered))
+            add("setup", elapsed, unanswered)
             return result
-        stages.append(Stage("setup", task.setup, None))
-        if exchange.connected_at is None:
-            failure = unanswered or stage_failure(exchange.replies[0])
-            stages.append(Stage("connect", now - task.began, failure))
+        add("setup", task.setup, None)
+        connected_at = exchange.connected_at
+        if connected_at is None:
+            add("connect", now - task.began, unanswered or stage_failure(exchange.replies[0]))
             return result
-        stages.append(Stage("connect", exchange.connected_at - task.began, None))
+        add("connect", connected_at - task.began, None)
         # In reverse: the scrape was asked first, but a reader expects the announce.
         answers = reversed(list(zip(exchange.requests, exchange.replies, exchange.replied_at)))
         for request, reply, replied_at in answers:
             failure = stage_failure(reply)
             if failure and unanswered:
                 failure, unanswered = unanswered, None
-            name = ACTIONS[request.action]
-            stages.append(Stage(name, max(0, replied_at - exchange.connected_at), failure))
+            add(ACTIONS[request.action], replied_at - connected_at, failure)
             if isinstance(reply, AnnounceReply):
                 result.interval = reply.interval
                 result.seeders, result.leechers = reply.seeders, reply.leechers
@@ -2246,14 +2248,12 @@ def check_http(result: Result, settings: Settings, deadline: float, report) -> N
     result has no stage yet, and gets each as it ends. Blocks until the deadline at most.
     """
     target = result.target
-    reply = None
+    accepted = None
     if settings.announce:
-        url = announcing(target, "started")
-        how = (url, settings, deadline, ANNOUNCE_LIMIT, check_announce)
-        reply = run_stage(result, "announce", ask_http, *how)
-        if reply is not None:
-            result.interval, result.seeders, result.leechers = announce_counts(reply)
-    accepted = reply is not None
+        how = (announcing(target, "started"), settings, deadline, ANNOUNCE_LIMIT, check_announce)
+        accepted = run_stage(result, "announce", ask_http, *how)
+        if accepted:
+            result.interval, result.seeders, result.leechers = announce_counts(accepted)
     try:
         url = with_query(scrape_url(target.url), encode_query([("info_hash", target.info_hash)]))
     except ValueError:
@@ -2261,7 +2261,7 @@ def check_http(result: Result, settings: Settings, deadline: float, report) -> N
     if settings.scrape and url:
         how = (url, settings, deadline, SCRAPE_LIMIT, check_scrape)
         reply = run_stage(result, "scrape", ask_http, *how)
-        if reply is not None:
+        if reply:
             seeders, leechers = scrape_counts(reply, target.info_hash)
             result.seeders = result.seeders if seeders is None else seeders
             result.leechers = result.leechers if leechers is None else leechers
@@ -2271,8 +2271,7 @@ def check_http(result: Result, settings: Settings, deadline: float, report) -> N
     report()
     if accepted:
         try:
-            url = announcing(target, "stopped")
-            fetch(url, settings.http, deadline, ANNOUNCE_LIMIT)
+            fetch(announcing(target, "stopped"), settings.http, deadline, ANNOUNCE_LIMIT)
         except Failure:
             # It is a courtesy: the tracker forgets the peer after its interval anyway.
             pass
