@@ -353,9 +353,7 @@ def split_url(text: str) -> Url:
 
     Raises ValueError, with what was wrong and what is expected.
     """
-    # Checked before anything is parsed, so that no line end or space can forge a request.
-    if not text.isprintable() or " " in text or "\\" in text:
-        raise ValueError("a URL has no spaces, control characters or backslashes")
+    check_characters(text)
     scheme, separator, rest = text.partition("://")
     if not (separator and scheme[:1].isalpha() and SCHEME_CHARACTERS.issuperset(scheme)):
         raise ValueError("no scheme; a URL like udp://host:port or http://host/ is expected")
@@ -378,6 +376,12 @@ def split_url(text: str) -> Url:
         path,
         query if question_mark else None,
     )
+
+
+def check_characters(text: str) -> None:
+    """Raises ValueError for what no URL has; before it is parsed, so that no request is forged."""
+    if not text.isprintable() or " " in text or "\\" in text:
+        raise ValueError("a URL has no spaces, control characters or backslashes")
 
 
 def check_host(host: str, bracketed: bool) -> str:
@@ -1462,8 +1466,7 @@ def redirect_target(url: str, location: str) -> str:
     location = text_of(location.strip(" \t").encode("latin-1"))
     try:
         # Checked before it is joined, which would drop line ends silently.
-        if not location.isprintable() or " " in location or "\\" in location:
-            raise ValueError("a URL has no spaces, control characters or backslashes")
+        check_characters(location)
         base, path, query = split_http_url(urljoin(url, location))
     except ValueError as error:
         text = "a redirect to {}: {}".format(excerpt(location), excerpt(str(error)))
