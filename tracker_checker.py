@@ -2294,22 +2294,22 @@ def run_stage(result, name, function, *arguments):
     return reply
 
 
-def number_or_none(value):
-    return value if isinstance(value, int) else None
+def numbers_of(value: dict, *keys) -> tuple:
+    """Returns what a reply has for the keys, None for what is no number or not there."""
+    found = map(value.get, keys)
+    return tuple(number if isinstance(number, int) else None for number in found)
 
 
 def announce_counts(value: dict) -> tuple:
     """Returns (interval in seconds, seeders, leechers) of an announce answer, None if not there."""
-    keys = (b"interval", b"complete", b"incomplete")
-    return tuple(number_or_none(value.get(key)) for key in keys)
+    return numbers_of(value, b"interval", b"complete", b"incomplete")
 
 
 def scrape_counts(value: dict, info_hash: bytes) -> tuple:
     """Returns (seeders, leechers) of a torrent in a scrape answer, None if not there."""
     for key, counts in value[b"files"].items():
         if scraped_hash(key) == info_hash and isinstance(counts, dict):
-            keys = (b"complete", b"incomplete")
-            return tuple(number_or_none(counts.get(key)) for key in keys)
+            return numbers_of(counts, b"complete", b"incomplete")
     return None, None
 
 
@@ -2881,7 +2881,7 @@ class Runner:
         failure = Failure("interrupted", "interrupted")
         # What has come in by now still counts.
         self._take_posted()
-        for check in {key.data for key in list(self._selector.get_map().values()) if key.data}:
+        for check in {key.data for key in self._selector.get_map().values() if key.data}:
             check.end(failure, now)
             self._after(check, now)
         for task in list(self.open):
