@@ -41,7 +41,6 @@ import struct
 import sys
 import time
 from collections import deque, namedtuple
-from functools import lru_cache
 from heapq import heappop, heappush
 
 VERSION = "0.1.0"
@@ -2139,12 +2138,10 @@ class Result:
         return failed and "{}: {}".format(failed.name, failed.failure)
 
 
-@lru_cache(maxsize=None)
 def udp_requests(info_hash: bytes, url_data: bytes, announce: bool, scrape: bool) -> list:
     """Returns what a UDP tracker is asked: never as a seeder, and scrape before announce.
 
     Both are in flight together; in this order the scrape does not count the announced peer.
-    Most trackers of a run are asked the same: they share it.
     """
     requests = []
     if scrape:
@@ -2581,6 +2578,7 @@ class Runner:
         self._looking_up = {}  # task that waits for a lookup: the lookup
         self._udp_waiting = deque()
         self._udp_open = 0
+        self._requests = {}
         self._http_running = set()
         self._http_ready = deque()
         self._http_hosts = {}  # host: its tasks, of which only the first few are ready or running
@@ -2774,19 +2772,14 @@ class Runner:
                 return
             task = self._udp_waiting.popleft()
             self._udp_open += len(task.addresses)
-            settings, target = self.settings, task.job.target
-            url_data = url_data_of(target.url.path, target.url.query)
-            requests = udp_requests(
-                target.info_hash, url_data, settings.announce, settings.scrape
-            )
-            task.begin(settings.timeout)
+            task.begin(self.settings.timeout)
             check = UdpCheck(
                 task.addresses,
-                requests,
+                self._requests_of(task.job.target),
                 task.began,
                 task.deadline,
                 self._selector,
-                settings.http.trace,
+                self.settings.http.trace,
             )
             check.task, check.scheduled = task, None
             self._advance(check)
@@ -2800,6 +2793,13 @@ class Runner:
             return False
         wanted = self._udp_open + len(self._udp_waiting[0].addresses)
         return wanted <= self.limits.udp or not self._udp_open
+
+    def _requests_of(self, target):
+        """Returns what a target is asked; most targets of a run share it."""
+        key = (target.info_hash, url_data_of(target.url.path, target.url.query))
+        if key not in self._requests:
+            self._requests[key] = udp_requests(*key, self.settings.announce, self.settings.scrape)
+        return self._requests[key]
 
     def _advance(self, check):
         """Lets a check go on whose time has come; it may have ended, or be asked too early."""
