@@ -424,18 +424,20 @@ def write_record(name: str, **fields) -> None:
 
 def run(main) -> None:
     """Runs main(arguments) as a command and ends the process with the exit code it returns."""
-    failure = None
+    out_of_memory = False
     try:
         code = main(sys.argv[1:])
     except SystemExit as stop:
         code = stop.code
-    except Failure as caught:
-        failure, source = caught, "stdout"
+    except Failure as failure:
+        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+        code = 1
     except MemoryError:
-        failure, source = Failure("too_large", "there is not enough memory for it"), "memory"
-    # Only now: what an exception has passed through is in memory until it is dealt with.
-    if failure:
-        write_record("error", kind=failure.kind, source=source, message=str(failure))
+        # Until this block ends, all that the error has come through remains in memory.
+        out_of_memory = True
+    if out_of_memory:
+        text = "there is not enough memory for it"
+        write_record("error", kind="too_large", source="memory", message=text)
         code = 1
     # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
     # could not take would be tried again, with a traceback.
@@ -500,12 +502,19 @@ def read_file(name: str) -> bytes:
         return stream.read()
 
 
+def decode_file(data: bytes):
+    """Decodes data that may end with white space, as some trackers' replies; BencodeError."""
+    try:
+        return decode(data)
+    except BencodeError:
+        return decode(data.rstrip(b" \t\r\n"))
+
+
 def main(argv: list) -> int:
     """Shows a bencoded file as JSON on stdout; returns the exit code."""
     arguments = parse_arguments(argv)
     try:
-        # Some trackers end their replies with a line end, and so do editors.
-        value = decode(read_file(arguments.file).rstrip(b" \t\r\n"))
+        value = decode_file(read_file(arguments.file))
     except OSError as error:
         kind, message = "unreadable_file", error.strerror
     except BencodeError as error:

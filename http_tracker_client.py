@@ -113,18 +113,20 @@ def write_record(name: str, **fields) -> None:
 
 def run(main) -> None:
     """Runs main(arguments) as a command and ends the process with the exit code it returns."""
-    failure = None
+    out_of_memory = False
     try:
         code = main(sys.argv[1:])
     except SystemExit as stop:
         code = stop.code
-    except Failure as caught:
-        failure, source = caught, "stdout"
+    except Failure as failure:
+        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+        code = 1
     except MemoryError:
-        failure, source = Failure("too_large", "there is not enough memory for it"), "memory"
-    # Only now: what an exception has passed through is in memory until it is dealt with.
-    if failure:
-        write_record("error", kind=failure.kind, source=source, message=str(failure))
+        # Until this block ends, all that the error has come through remains in memory.
+        out_of_memory = True
+    if out_of_memory:
+        text = "there is not enough memory for it"
+        write_record("error", kind="too_large", source="memory", message=text)
         code = 1
     # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
     # could not take would be tried again, with a traceback.
@@ -715,11 +717,10 @@ def with_query(url: str, query: str) -> str:
 # What a reply says.
 def import_bencode():
     """Returns the module bencode; raises Failure (missing_file) where it does not stand beside."""
+    path = sys.path[:]
     if "__file__" in globals():
         # With -I or PYTHONSAFEPATH Python does not look there by itself.
-        folder = os.path.dirname(os.path.realpath(__file__))
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+        sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
     try:
         import bencode
 
@@ -728,6 +729,8 @@ def import_bencode():
         # Another package may be of that name, and not even be Python 3.
         text = "bencode.py is missing: copy it beside this file ({})"
         raise Failure("missing_file", text.format(error))
+    finally:
+        sys.path[:] = path
     return bencode
 
 
@@ -807,7 +810,7 @@ def proxy_for(target: Url, environ) -> Url:
     names = target.scheme + "_proxy", "all_proxy", "ALL_PROXY"
     name = next((name for name in names if environ.get(name)), names[0])
     proxy = environ.get(name)
-    if not proxy or is_exempt(target, environ.get("no_proxy", "")):
+    if not proxy or is_exempt(target, environ.get("no_proxy") or environ.get("NO_PROXY", "")):
         return None
     if name != names[0]:
         raise ValueError("{} is not supported; http_proxy and https_proxy are".format(name))
@@ -1247,13 +1250,17 @@ def without_credentials(url: Url) -> str:
 
 def read_body(response, limit):
     """Returns the body, decompressed where it came so unasked; Failure beyond the limit."""
+    # With a space at its end http.client does not know it.
+    chunked = (response.getheader("Transfer-Encoding") or "").strip().lower() == "chunked"
+    if chunked:
+        response.length = None
     length = response.length
     if length == 0:
         return b""
     if (length or 0) > limit:
-        raise Failure("too_large", "a body of {} bytes is announced".format(excerpt(str(length))))
-    # http.client does not know it with a space at its end.
-    if (response.getheader("Transfer-Encoding") or "").strip().lower() == "chunked":
+        text = "a body of {} bytes is announced".format(excerpt(str(length)))
+        raise Failure("too_large", text)
+    if chunked:
         parts = read_chunks(response.fp, limit)
     else:
         parts = iter(lambda: response.read(65536), b"")
@@ -1509,7 +1516,8 @@ examples:
   %(prog)s announce http://tracker.example.org {hash} --event stopped | jq .
 
 An announce enters the caller into the swarm, as a seeder while --left is 0; --event stopped takes
-it out again. Without a path /announce is asked. Proxies are taken from http_proxy, https_proxy and no_proxy.
+it out again. Without a path /announce is asked. Proxies are taken from http_proxy, https_proxy and
+no_proxy.
 
 {exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
 SCRAPE_HELP = """\

@@ -115,18 +115,20 @@ def write_record(name: str, **fields) -> None:
 
 def run(main) -> None:
     """Runs main(arguments) as a command and ends the process with the exit code it returns."""
-    failure = None
+    out_of_memory = False
     try:
         code = main(sys.argv[1:])
     except SystemExit as stop:
         code = stop.code
-    except Failure as caught:
-        failure, source = caught, "stdout"
+    except Failure as failure:
+        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+        code = 1
     except MemoryError:
-        failure, source = Failure("too_large", "there is not enough memory for it"), "memory"
-    # Only now: what an exception has passed through is in memory until it is dealt with.
-    if failure:
-        write_record("error", kind=failure.kind, source=source, message=str(failure))
+        # Until this block ends, all that the error has come through remains in memory.
+        out_of_memory = True
+    if out_of_memory:
+        text = "there is not enough memory for it"
+        write_record("error", kind="too_large", source="memory", message=text)
         code = 1
     # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
     # could not take would be tried again, with a traceback.
@@ -828,9 +830,9 @@ class Conversation:
     fails (the way of RFC 8305), so that a dead address does not hide a live one. All may
     connect; the first to get a connection id goes on alone while it does not fail.
 
-    At the end exchange is the one that the tracker answered and address its address. Where none
-    was answered, address is None and exchange is the last that failed, of those that got a
-    connection id if any did (None where no socket could be opened). failures has
+    At the end answered says whether the tracker answered, exchange is where it did and address its
+    address. Where it did not, they are of the first that failed, or of the first that had got as
+    far as to the requests (None where no socket could be opened). failures has
     [(address, Failure)] in the order in which they failed.
     """
 
@@ -839,7 +841,7 @@ class Conversation:
 
     __slots__ = (
         "requests deadline selector trace waiting head_start next_start exchanges leader failures"
-        " exchange address wake_at"
+        " answered exchange address wake_at"
     ).split()
 
     def __init__(self, addresses, requests, now, deadline, selector, trace=None):
@@ -853,6 +855,7 @@ class Conversation:
         self.exchanges = {}  # socket: (address, exchange), in the order in which they started
         self.leader = None
         self.failures = []
+        self.answered = False
         self.exchange = None
         self.address = None
         self.wake_at = now
@@ -938,8 +941,10 @@ class Conversation:
         failures = [reply for reply in replies if isinstance(reply, Failure)]
         # Where another address is being asked already, it decides.
         decides = self.leader in (None, exchange)
-        if decides and len(failures) < len(replies):
+        self.answered = decides and len(failures) < len(replies)
+        if self.answered or not self.exchange or (self.exchange.held and not exchange.held):
             self.address, self.exchange = address, exchange
+        if self.answered:
             self.waiting = []
             for other in self.exchanges:
                 self._close(other)
@@ -947,8 +952,6 @@ class Conversation:
         else:
             failure = failures[-1] if failures else Failure("invalid_response", replies[0].message)
             self.failures.append((address, failure))
-            if self.exchange is None or exchange.connected_at is not None:
-                self.exchange = exchange
             if decides:
                 self.next_start = now
                 self.leader = None
@@ -1083,11 +1086,10 @@ def with_query(url: str, query: str) -> str:
 # What a reply says.
 def import_bencode():
     """Returns the module bencode; raises Failure (missing_file) where it does not stand beside."""
+    path = sys.path[:]
     if "__file__" in globals():
         # With -I or PYTHONSAFEPATH Python does not look there by itself.
-        folder = os.path.dirname(os.path.realpath(__file__))
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+        sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
     try:
         import bencode
 
@@ -1096,6 +1098,8 @@ def import_bencode():
         # Another package may be of that name, and not even be Python 3.
         text = "bencode.py is missing: copy it beside this file ({})"
         raise Failure("missing_file", text.format(error))
+    finally:
+        sys.path[:] = path
     return bencode
 
 
@@ -1175,7 +1179,7 @@ def proxy_for(target: Url, environ) -> Url:
     names = target.scheme + "_proxy", "all_proxy", "ALL_PROXY"
     name = next((name for name in names if environ.get(name)), names[0])
     proxy = environ.get(name)
-    if not proxy or is_exempt(target, environ.get("no_proxy", "")):
+    if not proxy or is_exempt(target, environ.get("no_proxy") or environ.get("NO_PROXY", "")):
         return None
     if name != names[0]:
         raise ValueError("{} is not supported; http_proxy and https_proxy are".format(name))
@@ -1615,13 +1619,17 @@ def without_credentials(url: Url) -> str:
 
 def read_body(response, limit):
     """Returns the body, decompressed where it came so unasked; Failure beyond the limit."""
+    # With a space at its end http.client does not know it.
+    chunked = (response.getheader("Transfer-Encoding") or "").strip().lower() == "chunked"
+    if chunked:
+        response.length = None
     length = response.length
     if length == 0:
         return b""
     if (length or 0) > limit:
-        raise Failure("too_large", "a body of {} bytes is announced".format(excerpt(str(length))))
-    # http.client does not know it with a space at its end.
-    if (response.getheader("Transfer-Encoding") or "").strip().lower() == "chunked":
+        text = "a body of {} bytes is announced".format(excerpt(str(length)))
+        raise Failure("too_large", text)
+    if chunked:
         parts = read_chunks(response.fp, limit)
     else:
         parts = iter(lambda: response.read(65536), b"")
@@ -1906,7 +1914,10 @@ class Inputs:
         """Adds what a file or standard input holds, a .torrent or text of any kind."""
         import re
 
-        if re.match(rb"d[0-9]+:[^0-9]", data):
+        # A list may begin with d1:6969, but no value of a dictionary does as what follows there.
+        key = re.match(rb"d([0-9]{1,3}):", data)
+        value_at = key.end() + int(key.group(1)) if key else 0
+        if key and re.match(rb"[dil]|[0-9]+:", data[value_at : value_at + 20]):
             self.add_torrent_file(data)
             return
         text = decode_text(data)
@@ -2200,8 +2211,9 @@ class UdpCheck(Conversation):
         """Returns how the finished conversation went."""
         exchange, task = self.exchange, self.task
         elapsed = task.setup + now - task.began
-        address = self.address or self.failures[0][0]
-        unanswered = None if self.address else combined_failure(self.failures)
+        unanswered = None if self.answered else combined_failure(self.failures)
+        reached = self.answered or (exchange and exchange.connected_at)
+        address = self.address if reached else task.addresses[0]
         result = Result(task.job.target, [], elapsed, show_address(address))
 
         def add(name, seconds, failure):

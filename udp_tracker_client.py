@@ -112,18 +112,20 @@ def write_record(name: str, **fields) -> None:
 
 def run(main) -> None:
     """Runs main(arguments) as a command and ends the process with the exit code it returns."""
-    failure = None
+    out_of_memory = False
     try:
         code = main(sys.argv[1:])
     except SystemExit as stop:
         code = stop.code
-    except Failure as caught:
-        failure, source = caught, "stdout"
+    except Failure as failure:
+        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+        code = 1
     except MemoryError:
-        failure, source = Failure("too_large", "there is not enough memory for it"), "memory"
-    # Only now: what an exception has passed through is in memory until it is dealt with.
-    if failure:
-        write_record("error", kind=failure.kind, source=source, message=str(failure))
+        # Until this block ends, all that the error has come through remains in memory.
+        out_of_memory = True
+    if out_of_memory:
+        text = "there is not enough memory for it"
+        write_record("error", kind="too_large", source="memory", message=text)
         code = 1
     # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
     # could not take would be tried again, with a traceback.
@@ -929,9 +931,9 @@ class Conversation:
     fails (the way of RFC 8305), so that a dead address does not hide a live one. All may
     connect; the first to get a connection id goes on alone while it does not fail.
 
-    At the end exchange is the one that the tracker answered and address its address. Where none
-    was answered, address is None and exchange is the last that failed, of those that got a
-    connection id if any did (None where no socket could be opened). failures has
+    At the end answered says whether the tracker answered, exchange is where it did and address its
+    address. Where it did not, they are of the first that failed, or of the first that had got as
+    far as to the requests (None where no socket could be opened). failures has
     [(address, Failure)] in the order in which they failed.
     """
 
@@ -940,7 +942,7 @@ class Conversation:
 
     __slots__ = (
         "requests deadline selector trace waiting head_start next_start exchanges leader failures"
-        " exchange address wake_at"
+        " answered exchange address wake_at"
     ).split()
 
     def __init__(self, addresses, requests, now, deadline, selector, trace=None):
@@ -954,6 +956,7 @@ class Conversation:
         self.exchanges = {}  # socket: (address, exchange), in the order in which they started
         self.leader = None
         self.failures = []
+        self.answered = False
         self.exchange = None
         self.address = None
         self.wake_at = now
@@ -1039,8 +1042,10 @@ class Conversation:
         failures = [reply for reply in replies if isinstance(reply, Failure)]
         # Where another address is being asked already, it decides.
         decides = self.leader in (None, exchange)
-        if decides and len(failures) < len(replies):
+        self.answered = decides and len(failures) < len(replies)
+        if self.answered or not self.exchange or (self.exchange.held and not exchange.held):
             self.address, self.exchange = address, exchange
+        if self.answered:
             self.waiting = []
             for other in self.exchanges:
                 self._close(other)
@@ -1048,8 +1053,6 @@ class Conversation:
         else:
             failure = failures[-1] if failures else Failure("invalid_response", replies[0].message)
             self.failures.append((address, failure))
-            if self.exchange is None or exchange.connected_at is not None:
-                self.exchange = exchange
             if decides:
                 self.next_start = now
                 self.leader = None
@@ -1111,7 +1114,7 @@ def ask(url: Url, requests: list, timeout: float, version: int, trace=None) -> C
                 if key.fileobj in conversation.exchanges:
                     conversation.read(key.fileobj, now)
             conversation.advance(now)
-    if conversation.address is None:
+    if not conversation.answered:
         raise combined_failure(conversation.failures)
     return conversation
 

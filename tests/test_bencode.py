@@ -583,6 +583,7 @@ def test_command_with_bad_bencode(show, tmp_path, data, offset):
 def test_command_takes_a_line_end_for_no_part_of_the_file(show, end):
     result = show(b"d8:intervali1ee" + end, "--format", "compact")
     assert (result.code, result.stdout, result.stderr) == (0, '{"interval":1}\n', "")
+    assert show(b"%d:" % len(end) + end).json == end.decode()
 
 
 LARGE = b"l" + b"5:large" * 10**5 + b"e"

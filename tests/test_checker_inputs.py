@@ -562,7 +562,13 @@ def test_a_key_that_stands_twice_is_an_error(refused):
 
 
 def test_a_list_may_begin_with_a_host_that_looks_like_bencode(tmp_path):
-    assert collect(write(tmp_path / "list", "d1:6969\nd12:80\n")) == ["d1:6969", "d12:80"]
+    for lines in (["d1:6969", "d12:80"], ["d1:example.org", "udp://d2:80"], ["d2:80/announce"]):
+        assert collect(write(tmp_path / "list", "\n".join(lines))) == lines
+
+
+def test_a_torrent_whose_first_key_is_a_digit_is_no_list(tmp_path):
+    raw = torrent_bytes([UDP_1], INFO).replace(b"d8:announce", b"d1:0i1e8:announce", 1)
+    assert collect(write(tmp_path / "torrent", raw)) == [UDP_1]
 
 
 def test_an_error_names_the_entry_and_what_is_expected(refused):

@@ -477,6 +477,15 @@ def test_ipv4_and_ipv6_of_a_name(check, run_script, tracker, fake):
     assert shown == "{}\n{}\n".format(udp, http)
 
 
+def test_the_address_shown_is_the_first_tried_where_none_answered(check, tracker, fake):
+    tracker.udp_fault = "silent"
+    url, _ = urls_of(tracker, "two.example")
+    (record,), _ = check(url, env=fake({"two.example": ["127.0.0.1", "127.0.0.9"]}))
+    # The second, at which nobody listens, is the first to fail.
+    assert record["message"].index("127.0.0.9") < record["message"].index("127.0.0.1")
+    assert record["address"] == "127.0.0.1:{}".format(tracker.udp_port)
+
+
 def test_the_time_of_a_check_has_its_lookup_in_it(check, tracker, fake):
     udp, http = urls_of(tracker, "slow.example")
     for options in ([], ["--all-addresses"]):

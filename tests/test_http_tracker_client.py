@@ -304,6 +304,7 @@ def test_with_query(url, query, expected):
     ("http://h/", {"http_proxy": "http://p:1", "all_proxy": "socks5://p"}, "http://p:1"),
     ("http://h/", {"all_proxy": "socks5://p", "no_proxy": "h"}, None),
     ("https://h/", {"https_proxy": "socks5://p", "no_proxy": "*"}, None),
+    ("http://h/", {"ALL_PROXY": "socks5://p", "NO_PROXY": "h"}, None),
 ])
 def test_proxy_for(url, environ, expected):
     proxy = client.proxy_for(client.split_url(url), environ)
@@ -1096,6 +1097,8 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
     CHUNKED + b"1a\n" + ANSWER + b"\n0\n\n",
     CHUNKED + b"1a\r\n" + ANSWER + b"\r\n0\r\n",
     OK + b"Transfer-Encoding: Chunked \r\n\r\n1a\r\n" + ANSWER + b"\r\n0\r\n\r\n",
+    OK + b"Content-Length: 3\r\n" + b"Transfer-Encoding: chunked \r\n\r\n1a\r\n" + ANSWER
+    + b"\r\n0\r\n\r\n",
     response(gzip.compress(ANSWER), "Content-Encoding: GZIP"),
     response(gzip.compress(ANSWER) + b"padding", "Content-Encoding: x-gzip"),
     response(ANSWER, "Content-Encoding: identity"),
@@ -1809,9 +1812,12 @@ def test_verbose(http, tracker):
 # Where the script stands
 
 
-def test_bencode_is_found_where_python_does_not_look(run_script, pythons, tracker):
+def test_bencode_alone_is_found_where_python_does_not_look(pythons, tracker, tmp_path):
+    for name in (SCRIPT, "bencode.py"):
+        shutil.copy(os.path.join(ROOT, name), str(tmp_path))
+    (tmp_path / "socket.py").write_text("raise ImportError('not the one of the library')")
     for python in pythons.values():
-        command = [python, "-I", os.path.join(ROOT, SCRIPT), "announce", tracker.http_url, HASH]
+        command = [python, "-I", str(tmp_path / SCRIPT), "announce", tracker.http_url, HASH]
         process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/")
         assert (process.returncode, process.stderr) == (0, b"")
 

@@ -939,8 +939,23 @@ def test_of_addresses_that_fall_silent_the_one_that_connected_is_kept(server, ta
     dialogue.read(0.26)
     while not dialogue.conversation.finished:
         dialogue.advance(dialogue.wake_at)
-    assert dialogue.conversation.address is None
+    assert not dialogue.conversation.answered
+    assert dialogue.conversation.address == trackers[live].address
     assert dialogue.conversation.exchange.connected_at == START + 0.26
+
+
+@pytest.mark.parametrize("leader", [0, 1])
+def test_of_addresses_that_fall_silent_the_one_that_was_asked_is_kept(server, talk, leader):
+    trackers = [server(), server()]
+    dialogue = talk([tracker.address for tracker in trackers])
+    dialogue.advance(0.25)
+    for seconds, number in ((0.26, leader), (0.27, 1 - leader)):
+        trackers[number].reply(connect_reply(trackers[number].receive()))
+        dialogue.read(seconds)
+    while not dialogue.conversation.finished:
+        dialogue.advance(dialogue.wake_at)
+    assert dialogue.conversation.address == trackers[leader].address
+    assert "no reply to announce" in str(dialogue.replies[0])
 
 
 @pytest.mark.parametrize("reply, kind, text", [
