@@ -2574,7 +2574,7 @@ class Runner:
         self.tick = None
         self.interrupted = None
         self.open = set()
-        self._timers = []  # a heap of (when, number, function, arguments)
+        self._timers = []  # a heap of (when, number, function, its arguments …)
         self._numbers = itertools.count()  # so that of two at the same time the first is first
         self._selector = selectors.DefaultSelector()
         self._wake_in, self._wake_out = socket.socketpair()
@@ -2619,7 +2619,7 @@ class Runner:
 
     def call_at(self, when: float, function, *arguments) -> None:
         """Calls function(*arguments) in run() at a time of time.monotonic()."""
-        heappush(self._timers, (when, next(self._numbers), function, arguments))
+        heappush(self._timers, (when, next(self._numbers), function, *arguments))
 
     def interrupt(self, number: int) -> None:
         """Ends run() before its time; what is open ends as interrupted. For signal handlers."""
@@ -2646,7 +2646,7 @@ class Runner:
                     self._after(key.data, now)
             now = time.monotonic()
             while self._timers[0][0] <= now and not self.interrupted:
-                _, _, function, arguments = heappop(self._timers)
+                _, _, function, *arguments = heappop(self._timers)
                 function(*arguments)
             self._start_udp()
             self._dispatch_http()
