@@ -2214,7 +2214,7 @@ class UdpCheck(Conversation):
         unanswered = None if self.answered else combined_failure(self.failures)
         reached = self.answered or (exchange and exchange.connected_at)
         address = self.address if reached else task.addresses[0]
-        result = Result(task.job.target, [], elapsed, show_address(address))
+        result = Result(task.target, [], elapsed, show_address(address))
 
         def add(name, seconds, failure):
             result.stages.append(Stage(name, max(0, seconds), failure))
@@ -2478,36 +2478,24 @@ def with_port(addresses: list, port: int) -> list:
     return [(address[0], port) + address[2:] for address in addresses]
 
 
-class Job:
-    """A target in the runner's hands: it has one task, or one for each address."""
-
-    __slots__ = ("target", "on_result", "asked", "tasks")
-
-    def __init__(self, target, on_result):
-        self.target = target
-        self.on_result = on_result
-        self.asked = time.monotonic()
-        self.tasks = [Task(self)]
-
-    @property
-    def results(self) -> list:
-        return [task.result for task in self.tasks]
-
-
 class Task:
     """One check of a target; result is None until it has ended.
 
-    addresses are those that it may go to, None for any that its name has (or may yet be found to
-    have); setup is how many seconds it took to look them up. found is a Result to which a thread
-    adds what it finds out, None where there is no thread.
+    tasks are all of its target, in the order of their results. addresses are those that it may go
+    to, None for any that its name has (or may yet be found to have); setup is how many seconds it
+    took to look them up. found is a Result to which a thread adds what it finds out, None where
+    there is no thread.
     """
 
-    __slots__ = "job addresses setup began deadline found result".split()
+    __slots__ = "target on_result asked tasks addresses setup began deadline found result".split()
 
-    def __init__(self, job, addresses=None, setup=0):
-        self.job = job
-        self.addresses = addresses
-        self.setup = setup
+    def __init__(self, target, on_result, asked):
+        self.target = target
+        self.on_result = on_result
+        self.asked = asked
+        self.tasks = [self]
+        self.addresses = None
+        self.setup = 0
         self.found = None
         self.result = None
 
@@ -2595,10 +2583,9 @@ class Runner:
         self._http_ready = deque()
         self._http_hosts = {}  # host: its tasks, of which only the first few are ready or running
 
-    def submit(self, target: Target, on_result) -> Job:
-        """Takes a target in; its checks start in run()."""
-        job = Job(target, on_result)
-        (task,) = job.tasks
+    def submit(self, target: Target, on_result) -> list:
+        """Takes a target in and returns its Tasks, which are more once its addresses are known."""
+        task = Task(target, on_result, time.monotonic())
         self.open.add(task)
         if target.kind == UNSUPPORTED:
             self._fail(task, Failure("unsupported", target.problem), 0)
@@ -2615,7 +2602,7 @@ class Runner:
             self._looking_up[task] = self._lookups.find(target.host)
         else:
             self._enqueue_http(task)
-        return job
+        return task.tasks
 
     def call_at(self, when: float, function, *arguments) -> None:
         """Calls function(*arguments) in run() at a time of time.monotonic()."""
@@ -2705,7 +2692,7 @@ class Runner:
 
     def _fail(self, task, failure, elapsed):
         """Ends a task with a failure, and with what its thread, if any, has found out so far."""
-        result = Result(task.job.target, [], elapsed)
+        result = Result(task.target, [], elapsed)
         if task.found:
             import copy
 
@@ -2727,7 +2714,7 @@ class Runner:
             if self.settings.all_addresses and task.addresses:
                 result.address = show_address(task.addresses[0])
             self.open.remove(task)
-            task.job.on_result(result)
+            task.on_result(result)
 
     # Names.
 
@@ -2741,30 +2728,31 @@ class Runner:
     def _is_late(self, task, lookup, now):
         since = now - self.settings.timeout
         if lookup.begun:
-            return max(task.job.asked, lookup.begun) < since
-        return task.job.asked < since and self._lookups.is_stuck(since)
+            return max(task.asked, lookup.begun) < since
+        return task.asked < since and self._lookups.is_stuck(since)
 
     def _looked_up(self, task, lookup):
-        elapsed = max(0, time.monotonic() - max(task.job.asked, lookup.begun))
+        elapsed = max(0, time.monotonic() - max(task.asked, lookup.begun))
         if isinstance(lookup.outcome, Failure):
             self._fail(task, lookup.outcome, elapsed)
         else:
-            self._found(task, with_port(lookup.outcome, task.job.target.port), elapsed)
+            self._found(task, with_port(lookup.outcome, task.target.port), elapsed)
 
     def _found(self, task, addresses, elapsed):
-        """Goes on with the target of a task, whose addresses are known now."""
-        job = task.job
-        choices = [[address] for address in addresses]
-        if not self.settings.all_addresses:
-            choices = [addresses]
-        job.tasks = [Task(job, choice, elapsed) for choice in choices]
-        self.open.remove(task)
-        self.open.update(job.tasks)
-        if job.target.kind == UDP:
-            self._udp_waiting.extend(job.tasks)
-        else:
-            for task in job.tasks:
-                self._enqueue_http(task)
+        """Goes on with a task whose addresses are known now, or with one for each of them."""
+        task.addresses, task.setup = addresses, elapsed
+        if self.settings.all_addresses:
+            task.addresses = addresses[:1]
+            for address in addresses[1:]:
+                more = Task(task.target, task.on_result, task.asked)
+                more.addresses, more.setup = [address], elapsed
+                task.tasks.append(more)
+                self.open.add(more)
+        for each in task.tasks:
+            if each.target.kind == UDP:
+                self._udp_waiting.append(each)
+            else:
+                self._enqueue_http(each)
 
     def _only_at(self, name, address):
         """Returns the settings with which HTTP goes to this one address of a name."""
@@ -2787,7 +2775,7 @@ class Runner:
             task.begin(self.settings.timeout)
             check = UdpCheck(
                 task.addresses,
-                self._requests_of(task.job.target),
+                self._requests_of(task.target),
                 task.began,
                 task.deadline,
                 self._selector,
@@ -2832,7 +2820,7 @@ class Runner:
     # HTTP and health.
 
     def _enqueue_http(self, task):
-        target = task.job.target
+        target = task.target
         task.found = Result(target, [], 0)
         tasks = self._http_hosts.setdefault(target.host, [])
         tasks.append(task)
@@ -2844,7 +2832,7 @@ class Runner:
             task = self._http_ready[0]
             task.begin(self.settings.timeout)
             started = start_thread(self._work, task)
-            patience = task.job.asked + self.settings.timeout
+            patience = task.asked + self.settings.timeout
             if not started and (self._http_running or task.began < patience):
                 # Some thread has to end first.
                 return
@@ -2882,7 +2870,7 @@ class Runner:
         # Else a thread that was given up has come back after all.
         if task in self._http_running:
             self._http_running.remove(task)
-            tasks = self._http_hosts[task.job.target.host]
+            tasks = self._http_hosts[task.target.host]
             tasks.remove(task)
             if len(tasks) >= self.PER_HOST:
                 self._http_ready.append(tasks[self.PER_HOST - 1])
@@ -2897,7 +2885,7 @@ class Runner:
             check.end(failure, now)
             self._after(check, now)
         for task in list(self.open):
-            self._fail(task, failure, now - task.job.asked)
+            self._fail(task, failure, now - task.asked)
 
 
 # The reports: pure functions, from results to text.
@@ -2933,7 +2921,7 @@ def report_json(results: list, pretty: bool) -> str:
     """Returns the Rust checker's report: UDP, then health, then HTTP, then what is neither."""
     order = (UDP, HEALTH, HTTP, UNSUPPORTED)
     grouped = sorted(results, key=lambda result: order.index(result.target.kind))
-    parts = [result_to_json(result) for result in grouped]
+    parts = map(result_to_json, grouped)  # one at a time, for memory
     if not pretty:
         report = [{group: {outcome: body}} for group, outcome, body in parts]
         return to_json_text(report, pretty) + "\n"
@@ -3674,10 +3662,10 @@ def run_checks(arguments, targets) -> int:
         if streaming:
             write_stdout(result_to_ndjson(result))
 
-    jobs = [runner.submit(target, on_result) for target in targets]
+    groups = [runner.submit(target, on_result) for target in targets]
     runner.run()
     progress.clear()
-    results = [result for job in jobs for result in job.results]
+    results = [task.result for tasks in groups for task in tasks]
     text, code = render(results, arguments, streamed=streaming)
     if not arguments.output:
         write_stdout(text)
@@ -3734,7 +3722,7 @@ def main(argv: list, prog: str = "tracker_checker.py") -> int:
     if not arguments.monitor:
         # What ten thousand checks are made of lives until the end: there is no use in looking
         # through it for garbage again and again.
-        gc.set_threshold(100000)
+        gc.set_threshold(1000000)
     try:
         import_bencode()
     except Failure as failure:
