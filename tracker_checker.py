@@ -2696,10 +2696,10 @@ class Runner:
         if task.found:
             import copy
 
-            # Its thread may yet come back.
+            # Its thread may yet come back. The stages first: what it does meanwhile is left out.
+            stages = list(task.found.stages)
             result = copy.copy(task.found)
-            result.stages = list(result.stages)
-            result.elapsed = elapsed
+            result.stages, result.elapsed = stages, elapsed
         if not result.stages or result.under_way != result.stages[-1].name:
             first = {HTTP: "announce" if self.settings.announce else "scrape", HEALTH: "health"}
             name = result.under_way or first.get(result.target.kind, "setup")
@@ -3622,8 +3622,9 @@ def make_runner(arguments, targets) -> Runner:
     available = open_files_available(2 * min(names, 256) + 3 * http + 2 * udp)
     limits = share_descriptors(available, names, http, udp)
     if http:
-        # Loaded now, so that the first check does not seem slow.
+        # Loaded now, so that the first check does not seem slow, and while there are files for it.
         __import__("http.client")
+        __import__("copy")
     try:
         return Runner(settings, limits, keep_names=not arguments.monitor)
     except OSError as error:

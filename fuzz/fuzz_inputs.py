@@ -302,7 +302,7 @@ def check_words(words):
 def check_command(module):
     def check_arguments(words):
         streams = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
+        sys.stdout, sys.stderr = io.TextIOWrapper(io.BytesIO()), io.StringIO()
         try:
             module.parse_arguments(words, "command")
             return "arguments"
@@ -311,7 +311,7 @@ def check_command(module):
             assert stop.code in (0, 2)
             assert len(lines) == (1 if stop.code else 0), "not one line"
             assert all(line.isprintable() and "--help" in line for line in lines)
-            assert (stop.code == 0) == bool(sys.stdout.getvalue())
+            assert (stop.code == 0) == bool(sys.stdout.buffer.getvalue())
             return "help" if stop.code == 0 else "usage error"
         finally:
             sys.stdout, sys.stderr = streams
