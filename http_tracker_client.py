@@ -578,44 +578,6 @@ def text_of(value) -> str:
 # --- end of carried region: names ---
 
 
-# --- carried region: client lookup (home: udp_tracker_client.py) ---
-def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
-    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
-
-    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout, unreachable).
-    """
-    if literal_version(host):
-        return look_up(host, port, version)
-    import _thread
-
-    outcome = []
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def work():
-        try:
-            outcome.append(look_up(host, port, version))
-        except Failure as failure:
-            outcome.append(failure)
-        done.release()
-
-    if not start_thread(work):
-        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
-    left = deadline - time.monotonic()
-    while not outcome and left > 0:
-        # In slices: a signal that comes just before a wait is seen after it.
-        done.acquire(timeout=min(left, 0.2))
-        left = deadline - time.monotonic()
-    if not outcome:
-        raise Failure("timeout", "{}: the name lookup took too long".format(host))
-    if isinstance(outcome[0], Failure):
-        raise outcome[0]
-    return outcome[0]
-
-
-# --- end of carried region: client lookup ---
-
-
 # --- carried region: http (home: http_tracker_client.py) ---
 # The URLs and queries of BEP 3, 7, 23 and 48: pure functions.
 ANNOUNCE_LIMIT = 1024 * 1024  # bytes of a body, as sent and after decompression
@@ -717,10 +679,10 @@ def with_query(url: str, query: str) -> str:
 # What a reply says.
 def import_bencode():
     """Returns the module bencode; raises Failure (missing_file) where it does not stand beside."""
-    path = sys.path[:]
-    if "__file__" in globals():
+    path = sys.path
+    if "bencode" not in sys.modules and "__file__" in globals():
         # With -I or PYTHONSAFEPATH Python does not look there by itself.
-        sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+        sys.path = [os.path.dirname(os.path.realpath(__file__))] + path
     try:
         import bencode
 
@@ -730,7 +692,7 @@ def import_bencode():
         text = "bencode.py is missing: copy it beside this file ({})"
         raise Failure("missing_file", text.format(error))
     finally:
-        sys.path[:] = path
+        sys.path = path
     return bencode
 
 
@@ -1398,6 +1360,44 @@ def http_options_of(arguments, resolve) -> HttpOptions:
 
 
 # --- end of carried region: http options ---
+
+
+# --- carried region: client lookup (home: udp_tracker_client.py) ---
+def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
+    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
+
+    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout, unreachable).
+    """
+    if literal_version(host):
+        return look_up(host, port, version)
+    import _thread
+
+    outcome = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def work():
+        try:
+            outcome.append(look_up(host, port, version))
+        except Failure as failure:
+            outcome.append(failure)
+        done.release()
+
+    if not start_thread(work):
+        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
+    left = deadline - time.monotonic()
+    while not outcome and left > 0:
+        # In slices: a signal that comes just before a wait is seen after it.
+        done.acquire(timeout=min(left, 0.2))
+        left = deadline - time.monotonic()
+    if not outcome:
+        raise Failure("timeout", "{}: the name lookup took too long".format(host))
+    if isinstance(outcome[0], Failure):
+        raise outcome[0]
+    return outcome[0]
+
+
+# --- end of carried region: client lookup ---
 
 
 # The output: replies as the values that become JSON.

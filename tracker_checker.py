@@ -979,7 +979,7 @@ class Conversation:
         if delay is None:
             self.trace(text + ", not a reply to what was asked: ignored")
         else:
-            self.trace("{} {:.1f} ms after its request".format(text, delay * 1000))
+            self.trace("{}, {:.1f} ms after its request".format(text, delay * 1000))
 
 
 # --- end of carried region: udp ---
@@ -1086,10 +1086,10 @@ def with_query(url: str, query: str) -> str:
 # What a reply says.
 def import_bencode():
     """Returns the module bencode; raises Failure (missing_file) where it does not stand beside."""
-    path = sys.path[:]
-    if "__file__" in globals():
+    path = sys.path
+    if "bencode" not in sys.modules and "__file__" in globals():
         # With -I or PYTHONSAFEPATH Python does not look there by itself.
-        sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+        sys.path = [os.path.dirname(os.path.realpath(__file__))] + path
     try:
         import bencode
 
@@ -1099,7 +1099,7 @@ def import_bencode():
         text = "bencode.py is missing: copy it beside this file ({})"
         raise Failure("missing_file", text.format(error))
     finally:
-        sys.path[:] = path
+        sys.path = path
     return bencode
 
 

@@ -577,44 +577,6 @@ def text_of(value) -> str:
 # --- end of carried region: names ---
 
 
-# --- carried region: client lookup (home: udp_tracker_client.py) ---
-def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
-    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
-
-    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout, unreachable).
-    """
-    if literal_version(host):
-        return look_up(host, port, version)
-    import _thread
-
-    outcome = []
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def work():
-        try:
-            outcome.append(look_up(host, port, version))
-        except Failure as failure:
-            outcome.append(failure)
-        done.release()
-
-    if not start_thread(work):
-        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
-    left = deadline - time.monotonic()
-    while not outcome and left > 0:
-        # In slices: a signal that comes just before a wait is seen after it.
-        done.acquire(timeout=min(left, 0.2))
-        left = deadline - time.monotonic()
-    if not outcome:
-        raise Failure("timeout", "{}: the name lookup took too long".format(host))
-    if isinstance(outcome[0], Failure):
-        raise outcome[0]
-    return outcome[0]
-
-
-# --- end of carried region: client lookup ---
-
-
 # --- carried region: udp (home: udp_tracker_client.py) ---
 # The wire format of BEP 15: pure functions, values in and bytes out, and back.
 PROTOCOL_ID = 0x41727101980
@@ -1080,13 +1042,51 @@ class Conversation:
         if delay is None:
             self.trace(text + ", not a reply to what was asked: ignored")
         else:
-            self.trace("{} {:.1f} ms after its request".format(text, delay * 1000))
+            self.trace("{}, {:.1f} ms after its request".format(text, delay * 1000))
 
 
 # --- end of carried region: udp ---
 
 
 # The command's own I/O: the only place that blocks.
+# --- carried region: client lookup (home: udp_tracker_client.py) ---
+def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
+    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
+
+    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout, unreachable).
+    """
+    if literal_version(host):
+        return look_up(host, port, version)
+    import _thread
+
+    outcome = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def work():
+        try:
+            outcome.append(look_up(host, port, version))
+        except Failure as failure:
+            outcome.append(failure)
+        done.release()
+
+    if not start_thread(work):
+        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
+    left = deadline - time.monotonic()
+    while not outcome and left > 0:
+        # In slices: a signal that comes just before a wait is seen after it.
+        done.acquire(timeout=min(left, 0.2))
+        left = deadline - time.monotonic()
+    if not outcome:
+        raise Failure("timeout", "{}: the name lookup took too long".format(host))
+    if isinstance(outcome[0], Failure):
+        raise outcome[0]
+    return outcome[0]
+
+
+# --- end of carried region: client lookup ---
+
+
 def ask(url: Url, requests: list, timeout: float, version: int, trace=None) -> Conversation:
     """Sends the requests to a tracker and waits for its replies.
 

@@ -7,8 +7,9 @@
 What a script may take is a multiple of what the interpreter takes to import the libraries that
 it needs. All commands run in turn, round after round, so that a busy machine slows all of them
 alike, and in each round in another order, since a command takes longer after one that left less
-of Python in the processor's caches; ratios are those of the medians. A tracker on loopback, in a process of its own, answers
-the announces. Measured are the system's python3 and the one on the PATH or of pyenv.
+of Python in the processor's caches; ratios are those of the medians. A tracker on loopback, in a
+process of its own, answers the announces. Measured are the system's python3 and the one on the
+PATH or of pyenv.
 Exit code 0: all limits hold; 1: one is broken. They are limits on the time on the clock; the
 ratio in processor time is printed beside it, since it is the steadier one on a busy machine.
 

@@ -71,7 +71,6 @@ def target_of(kind, given):
             return checker.parse_tracker(given)
     except ValueError:
         pass
-    key = (checker.UNSUPPORTED, given)
     return checker.unsupported(given, ValueError("it is no URL"))
 
 

@@ -16,6 +16,7 @@ import termios
 import threading
 
 import pytest
+import tracker_checker
 from conftest import ROOT, clean_environment
 from loopback_tracker import HOSTILE_TEXT, LoopbackTracker
 
@@ -356,6 +357,18 @@ def test_a_table_fits_the_terminal(tracker, columns):
         assert tracker.http_url in lines[2]
         assert "the tracker says" in lines[2]
         assert "connection refused" in lines[3] and lines[3].endswith(DEAD_UDP) is (columns == 80)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 200, None])
+def test_a_table_says_why_a_name_was_not_found_but_the_name_only_once(columns):
+    failure = tracker_checker.Failure(
+        "resolve_failed", "tracker.example: Name or service not known"
+    )
+    target = tracker_checker.parse_tracker("udp://tracker.example:6969")
+    stages = [tracker_checker.Stage("setup", 0, failure)]
+    text = tracker_checker.report_table([tracker_checker.Result(target, stages, 0)], columns)
+    assert "Name or service not known" in text
+    assert text.count("tracker.exam") == 1
 
 
 def test_a_table_in_a_pipe_has_no_limit_and_no_colour(check, tracker):
