@@ -701,26 +701,6 @@ def test_exit_codes_hold_for_every_format(check, name):
     assert check("--format", name, DEAD_UDP, "--fail").code == 1
 
 
-def test_a_closed_pipe_ends_quietly_with_the_code_of_the_run(tracker):
-    for options, code in (([], 0), (["--fail"], 1), (["--format", "ndjson", "--fail"], 1)):
-        reader, writer = os.pipe()
-        os.close(reader)
-        process = start(DEAD_UDP, tracker.udp_url, *options, stdout=writer)
-        os.close(writer)
-        _, stderr = process.communicate(timeout=30)
-        assert (process.returncode, stderr) == (code, b"")
-
-
-@pytest.mark.parametrize("name", ["json", "ndjson", "nagios"])
-def test_stdout_on_a_full_disk(tracker, name):
-    with open("/dev/full", "w") as full:
-        process = start("--format", name, tracker.udp_url, stdout=full)
-        _, stderr = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert stderr.count(b"\n") == 1
-    assert json.loads(stderr.decode())["error"]["kind"] == "output_failed"
-
-
 # --output.
 
 

