@@ -589,22 +589,6 @@ def test_command_takes_a_line_end_for_no_part_of_the_file(show, end):
 LARGE = b"l" + b"5:large" * 10**5 + b"e"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limits")
-@pytest.mark.parametrize("limit, kind", [("-f 64", "output_failed"), ("-v 60000", "too_large")])
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_command_says_that_disk_or_memory_are_not_enough(tmp_path, limit, kind, unbuffered):
-    shell = "ulimit {}; exec \"$@\" > {}".format(limit, tmp_path / "shown")
-    (tmp_path / "file").write_bytes(b"l" + LARGE * 20 + b"e" if kind == "too_large" else LARGE)
-    result = subprocess.run(
-        ["bash", "-c", shell, "bash", sys.executable, "-B", "bencode.py", str(tmp_path / "file")],
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        env=dict(os.environ, PYTHONUNBUFFERED=unbuffered),
-    )
-    assert result.returncode == 1
-    assert json.loads(result.stderr.decode())["error"]["kind"] == kind
-
-
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_command_writes_all_to_a_pipe_that_does_not_block(tmp_path, unbuffered):
