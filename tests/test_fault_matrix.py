@@ -462,7 +462,8 @@ def check_client(python, script, urls, expected, *options):
                 assert all(word in said for word in expected[fault]["says"]), said
             assert result.seconds < TIMEOUT + 1, "took {:.2f} s".format(result.seconds)
         except Exception as error:
-            problems.append("{} {}: {}\n  {!r}".format(command, url, error, result)[:2000])
+            text = "{}: {} {}: {}\n  {!r}".format(fault, command, url, error, result)
+            problems.append(text[:2000])
     assert not problems, "\n".join(problems)
 
 
@@ -491,10 +492,10 @@ def test_the_checker_has_one_result_each_and_all_in_time(either_python, world):
     ):
         for fault, url in urls.items():
             words = outcomes[fault]["says"] if column == "checker" else ()
-            expected[url] = outcomes[fault][column], words
+            expected[url] = fault, outcomes[fault][column], words
     for host in islice(addresses(5), 20):
-        expected["udp://{}:{}".format(host, world.tracker.udp_port)] = {"ok"}, ()
-        expected["http://{}:{}".format(host, world.tracker.http_port)] = {"ok"}, ()
+        expected["udp://{}:{}".format(host, world.tracker.udp_port)] = "none", {"ok"}, ()
+        expected["http://{}:{}".format(host, world.tracker.http_port)] = "none", {"ok"}, ()
     health = [word for url in world.health.values() for word in ("--health", url)]
     trackers = "\n".join(url for url in expected if url not in world.health.values())
     arguments = ["-", "--format", "ndjson", "--insecure", "--timeout", str(TIMEOUT)] + health
@@ -506,13 +507,13 @@ def test_the_checker_has_one_result_each_and_all_in_time(either_python, world):
     assert len(found) == len(records)
     assert set(found) == set(expected)
     problems = []
-    for url, (statuses, words) in expected.items():
+    for url, (fault, statuses, words) in expected.items():
         record = found[url]
         right = record["status"] in statuses
         if record["status"] != "ok":
             right = right and record["message"] and all(word in record["message"] for word in words)
         if not right or record["elapsed_ms"] > (TIMEOUT + 1) * 1000:
-            problems.append("{} {} expected: {}".format(statuses, words, record))
+            problems.append("{}: {} {} expected: {}".format(fault, statuses, words, record))
     assert not problems, "\n".join(problems)
     assert result.seconds < TIMEOUT + 1
 

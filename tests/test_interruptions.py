@@ -207,13 +207,13 @@ def rows_of(table):
 
 def check_interruption(words, url, number, code, expected, waits, stdin=b"", env=None):
     """Runs the script until waits(), then sends the signal and looks at what comes of it."""
-    script, *command = words.split()
-    arguments = {"input": ["-"], "announce": [url, HASH], "scrape": [url, HASH]}.get(
-        command[0] if command else url, [url]
-    )
+    script, *arguments = words.split()
+    arguments.append(url)
+    if script in ("udp_tracker_client", "http_tracker_client"):
+        arguments.append(HASH)
     if script != "bencode":
-        arguments = arguments + ["--timeout", LATE]
-    run = Running(script + ".py", *command, *arguments, stdin=stdin, env=env)
+        arguments += ["--timeout", LATE]
+    run = Running(script + ".py", *arguments, stdin=stdin, env=env)
     run.wait_for_byte()
     waits(run)
     found, stdout, stderr = run.end(number)
@@ -242,7 +242,7 @@ def test_a_signal_while_a_script_waits(
     protocol, _, fault = waits_for.partition(" ")
     if waits_for == "input":
         # It waits as soon as main() runs: nobody writes there.
-        check_interruption(words, "input", *interruption, waits=lambda run: None, stdin=None)
+        check_interruption(words, "-", *interruption, waits=lambda run: None, stdin=None)
     elif waits_for == "lookup":
         (tmp_path / "sitecustomize.py").write_text(HANGING_RESOLVER)
         scheme = "http" if words.startswith("http") else "udp"
