@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""A short run of each family of fuzz/, and that what is broken is found, kept and replayed."""
+"""A short run of each family of tests/fuzz/, and that what is broken is found, kept and replayed."""
 
 import os
 import subprocess
@@ -40,14 +40,14 @@ BROKEN = {
     "reports": "import tracker_checker; tracker_checker.escape = lambda text: text",
 }
 START = (
-    "import sys; sys.path[:0] = [{0!r} + '/fuzz', {0!r}]; {1}; import run;"
+    "import sys; sys.path[:0] = [{0!r} + '/tests/fuzz', {0!r}]; {1}; import run;"
     " sys.exit(run.main(sys.argv[1:]))"
 )
 
 
 def run_fuzz(*arguments, broken=None):
     """Runs the command, perhaps with a fault in the code under test; returns (code, stdout)."""
-    command = [sys.executable, os.path.join(ROOT, "fuzz", "run.py")]
+    command = [sys.executable, os.path.join(ROOT, "tests", "fuzz", "run.py")]
     if broken:
         command = [sys.executable, "-c", START.format(ROOT, broken)]
     process = subprocess.run(

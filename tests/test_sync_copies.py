@@ -86,19 +86,19 @@ def test_a_copy_that_differs_is_named_by_check_and_rewritten_without(tree, body,
 
 
 def test_every_copy_that_differs_is_named_and_all_are_rewritten(tree):
-    (tree / "tools").mkdir()
+    (tree / "tools" / "bundle").mkdir(parents=True)
     both = HOME.replace("return 1", "return 1  # longer\n    # by a line").replace("ä", "b")
     (tree / "copy.py").write_text(both)
-    (tree / "tools" / "main.py").write_text(WIRE.format("pass\n"))
+    (tree / "tools" / "bundle" / "main.py").write_text(WIRE.format("pass\n"))
     result = sync_copies("--root", tree, "--check")
     assert result.stdout.splitlines() == [
         "copy.py:4: wire differs from home.py",
         "copy.py:10: names differs from home.py",
-        os.path.join("tools", "main.py") + ":2: wire differs from home.py",
+        os.path.join("tools", "bundle", "main.py") + ":2: wire differs from home.py",
     ]
     assert sync_copies("--root", tree).returncode == 0
     assert (tree / "copy.py").read_text(encoding="utf-8") == HOME
-    assert (tree / "tools" / "main.py").read_text() == WIRE.format(BODY)
+    assert (tree / "tools" / "bundle" / "main.py").read_text() == WIRE.format(BODY)
 
 
 @pytest.mark.parametrize(

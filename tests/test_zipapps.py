@@ -72,8 +72,8 @@ def alone(dist, tmp_path, run_script, oldest_and_newest):
 def copy_of_the_tree(tmp_path):
     """A copy of the sources, with times and modes of its own."""
     copy = tmp_path / "a copy"
-    (copy / "tools").mkdir(parents=True)
-    for folder in (".", "tools"):
+    (copy / "tools" / "bundle").mkdir(parents=True)
+    for folder in (".", "tools", os.path.join("tools", "bundle")):
         for name in os.listdir(os.path.join(ROOT, folder)):
             if name.endswith(".py") or name == "LICENSE":
                 path = str(copy / folder / name)
