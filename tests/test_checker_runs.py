@@ -18,7 +18,8 @@ import pytest
 import tracker_checker
 import trustme
 from conftest import ROOT, clean_environment
-from loopback_tracker import UDP_FAULTS, LoopbackTracker
+from loopback_faults import UDP_FAULTS
+from loopback_tracker import LoopbackTracker
 
 SCRIPT = os.path.join(ROOT, "tracker_checker.py")
 HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")

@@ -12,9 +12,8 @@ from contextlib import ExitStack
 
 import pytest
 from conftest import ROOT, clean_environment
-from loopback_tracker import (
-    HANDSHAKE_FAULTS, HEALTH_PATH, HTTP_FAULTS, UDP_FAULTS, LoopbackTracker
-)
+from loopback_faults import HANDSHAKE_FAULTS, HTTP_FAULTS, UDP_FAULTS
+from loopback_tracker import HEALTH_PATH, LoopbackTracker
 
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 OTHER_HASH = "443c7602b4fde83d1154d6d9da48808418b181b6"

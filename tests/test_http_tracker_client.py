@@ -23,7 +23,8 @@ import http_tracker_client as client
 import pytest
 import trustme
 from conftest import ROOT, clean_environment
-from loopback_tracker import HOSTILE_LINE, HOSTILE_TEXT, HTTP_FAULTS, LoopbackTracker
+from loopback_faults import HOSTILE_LINE, HOSTILE_TEXT, HTTP_FAULTS
+from loopback_tracker import LoopbackTracker
 
 SCRIPT = "http_tracker_client.py"
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
@@ -934,7 +935,7 @@ def test_a_page_is_described(http, tracker):
 
 
 WELL, FAILURE, SHOWN_WITH_ERROR = "exit 0", "failure reason", "shown, with an error record"
-OUTCOMES = {name: WELL for name, text in HTTP_FAULTS.items() if text.startswith("fine:")}
+OUTCOMES = {name: WELL for name, fault in HTTP_FAULTS.items() if fault.fine}
 OUTCOMES.update({
     name: "timeout" for name in (
         "silent silent-after-status-line silent-after-headers silent-in-body silent-handshake"

@@ -18,7 +18,8 @@ from functools import partial
 import pytest
 import udp_tracker_client
 from conftest import ROOT, clean_environment
-from loopback_tracker import HOSTILE_TEXT, UDP_FAULTS, LoopbackTracker
+from loopback_faults import HOSTILE_TEXT, UDP_FAULTS
+from loopback_tracker import LoopbackTracker
 
 SCRIPT = "udp_tracker_client.py"
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
