@@ -6,12 +6,10 @@ in a forked process each, so that hundreds of them do not wait for as many inter
 """
 
 import json
-import subprocess
-import sys
 from contextlib import ExitStack
 
 import pytest
-from conftest import ROOT, clean_environment
+from helpers import PYTHON, ROOT, json_lines, run_command
 from loopback_faults import HANDSHAKE_FAULTS, HTTP_FAULTS, UDP_FAULTS
 from loopback_tracker import HEALTH_PATH, LoopbackTracker
 
@@ -242,7 +240,6 @@ DRIVER = '''\
 import json, os, sys, tempfile, time
 
 root, most = sys.argv[1], 24
-sys.dont_write_bytecode = True
 sys.path.insert(0, root)
 import bencode, http.client, http_tracker_client, selectors, socket, ssl, udp_tracker_client
 import urllib.request
@@ -341,16 +338,10 @@ def world():
 
 def run_clients(cases):
     """Runs [(script, [argument, …]), …] side by side; returns [(code, stdout, stderr, seconds)]."""
-    process = subprocess.run(
-        [sys.executable, "-W", "error", "-c", DRIVER, ROOT],
-        input=json.dumps(cases),
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        env=clean_environment(),
-        timeout=100,
-        check=True,
-    )
-    return json.loads(process.stdout)
+    command = PYTHON + ["-c", DRIVER, ROOT]
+    result = run_command(command, input=json.dumps(cases), timeout=100)
+    assert result.code == 0, result.stderr
+    return result.json
 
 
 def outcome_of(code, stdout, stderr, given):
@@ -422,7 +413,7 @@ def test_the_checker_has_one_result_each_and_all_in_time(run_script, world):
     result = run_script("tracker_checker.py", "-", *options, *health, stdin="\n".join(trackers))
     assert (result.code, result.stderr) == (0, "")
     assert result.stdout.isascii() and result.stdout.replace("\n", "").isprintable()
-    records = [json.loads(line) for line in result.stdout.splitlines()]
+    records = json_lines(result.stdout)
     found = {record["tracker"]: record for record in records}
     assert len(found) == len(records)
     assert set(found) == set(expected)
@@ -449,7 +440,7 @@ def test_a_busy_neighbour_does_not_make_a_tracker_down(run_script, world):
     options = ["--format", "ndjson", "--timeout", TIMEOUT]
     for _ in range(2):
         result = run_script("tracker_checker.py", "-", *options, stdin="\n".join(live + busy))
-        records = [json.loads(line) for line in result.stdout.splitlines()]
+        records = json_lines(result.stdout)
         status = {record["tracker"]: record["status"] for record in records}
         assert len(status) == len(live + busy)
         assert [url for url in live if status[url] != "ok"] == []

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""A short run of each family of tests/fuzz/, and that what is broken is found, kept and replayed."""
+"""A short run of each family of fuzz/, and that what is broken is found, kept and replayed."""
 
 import os
-import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, clean_environment
+from helpers import ROOT, run_command
 
 FAMILIES = ["exchange", "http", "bencode", "inputs", "reports"]
 # What has to come up in a short run: a family that gets nowhere finds nothing.
@@ -50,16 +49,9 @@ def run_fuzz(*arguments, broken=None):
     command = [sys.executable, os.path.join(ROOT, "tests", "fuzz", "run.py")]
     if broken:
         command = [sys.executable, "-c", START.format(ROOT, broken)]
-    process = subprocess.run(
-        command + [str(argument) for argument in arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        env=dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1"),
-        timeout=100,
-    )
-    assert "Traceback" not in process.stderr, process.stderr
-    return process.returncode, process.stdout
+    result = run_command(command + [str(argument) for argument in arguments], timeout=100)
+    assert "Traceback" not in result.stderr, result.stderr
+    return result.code, result.stdout
 
 
 def counts_of(stdout):

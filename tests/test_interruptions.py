@@ -15,7 +15,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, clean_environment
+from helpers import ROOT, SOON, clean_environment, json_lines, wait_until
 from loopback_tracker import LoopbackTracker
 
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
@@ -60,12 +60,7 @@ class Running:
             stdin=subprocess.PIPE,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            env=dict(
-                clean_environment(),
-                PYTHONDONTWRITEBYTECODE="1",
-                TEST_PIPE=str(theirs),
-                **(env or {})
-            ),
+            env=clean_environment(dict(env or {}, TEST_PIPE=str(theirs))),
             pass_fds=[theirs],
             # An interrupt is for the script alone, and never ignored as in the background.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -166,7 +161,7 @@ def test_a_run_over_a_thousand_trackers(everywhere, number):
         longest = max(longest, seconds)
         note = "interrupted after {:.3f} s".format(moment)
         assert (code, stderr) == (CODES[number], ""), note
-        assert seconds < 1, note
+        assert seconds < SOON, note
         # Nothing is printed only where nothing was asked yet.
         if stdout or any(
             info_hash in record.fields.get("info_hashes", ()) for record in everywhere.requests
@@ -185,12 +180,12 @@ def test_the_monitor(everywhere, number):
     given = thousand_trackers(everywhere)[::10]
     whole, longest = 0, 0
     for moment in moments(100 + number):
-        options = ["monitor", "-", "--interval", 0.5, "--timeout", 30]
+        options = ["monitor", "-", "--interval", 0.5, "--timeout", 60]
         code, stdout, stderr, seconds = interrupt_checker(given, number, moment, *options)
         longest = max(longest, seconds)
         note = "interrupted after {:.3f} s".format(moment)
-        assert seconds < 1, note
-        probes = [json.loads(line) for line in stderr.splitlines()]
+        assert seconds < SOON, note
+        probes = json_lines(stderr)
         assert all(probe["event"] == "probe" for probe in probes)
         if not stdout:
             # The inputs had not been read.
@@ -223,7 +218,7 @@ def test_from_the_first_statement_on(script, arguments):
         run.let_run(0.1 * rng.random())
         code, stdout, stderr, seconds = run.end(signal.SIGINT)
         assert code in (130, 0, 1)
-        assert seconds < 1
+        assert seconds < SOON
         if code == 130 and script != "tracker_checker.py":
             assert stdout == ""
         if stdout:
@@ -239,7 +234,7 @@ def interrupt_client(number, script, *arguments, env=None, waits=None):
     (waits or run.wait_for_byte)()
     code, stdout, stderr, seconds = run.end(number)
     assert (code, stdout, stderr) == (CODES[number], "", "")
-    assert seconds < 1
+    assert seconds < SOON
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -278,13 +273,10 @@ def test_a_client_in_a_tls_handshake(fault, number):
         url = tracker.http_url.replace("http:", "https:") + "/announce"
         run = Running("http_tracker_client.py", "announce", url, HASH, "-v", "--timeout", 60)
         assert run.process.stderr.readline().startswith(b"connecting to ")
-        deadline = time.monotonic() + 30
-        while not tracker.open_connections:
-            assert time.monotonic() < deadline
-            run.let_run(0.01)
+        wait_until(lambda: tracker.open_connections)
         code, stdout, stderr, seconds = run.end(number)
         assert (code, stdout) == (CODES[number], "")
-        assert seconds < 1
+        assert seconds < SOON
 
 
 # Pipes that close.
@@ -336,7 +328,7 @@ def test_a_full_disk(tracker, arguments):
     with open("/dev/full", "w") as full:
         code, _, stderr, _ = Running(*arguments, stdout=full).end()
     assert code == 1
-    records = [json.loads(line) for line in stderr.splitlines()]
+    records = json_lines(stderr)
     assert records[-1]["error"]["kind"] == "output_failed"
     assert all(record.get("event") == "probe" for record in records[:-1])
 
@@ -355,7 +347,7 @@ def test_no_file_is_half_written(everywhere, tmp_path):
         run.let_run(1.2 * rng.random())
         code, stdout, stderr, seconds = run.end(rng.choice((signal.SIGINT, signal.SIGTERM)))
         assert (stdout, stderr) == ("", "")
-        assert seconds < 1
+        assert seconds < SOON
         assert os.listdir(str(tmp_path)) == ["report.json"]
         if path.read_text() != "the old report":
             assert len(json.loads(path.read_text())) == 250

@@ -540,7 +540,7 @@ with LoopbackTracker() as tracker:
     connections = []
     for name in HTTP_FAULTS:
         connection = socket.create_connection(('127.0.0.1', tracker.http_port))
-        connection.sendall('GET /fault/{{}}/announce HTTP/1.1\\r\\n\\r\\n'.format(name).encode())
+        connection.sendall('GET /fault/{{}}/announce HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'.format(name).encode())
         connections.append(connection)
     connections.append(socket.create_connection(('127.0.0.1', tracker.http_port)))
     tracker.wait_for(lambda record: name in record.fields['path'])

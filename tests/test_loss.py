@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 from itertools import count
 
 import pytest
+from helpers import json_lines
 from loopback_tracker import LoopbackTracker
 from udp_tracker_client import (
     ANNOUNCE, CONNECT, EVENTS, SCRAPE, Announce, Exchange, Failure, Scrape
@@ -144,7 +145,7 @@ def test_two_hundred_checks_over_real_sockets(run_script, fault, loss):
         options = ["--format", "ndjson", "--timeout", TIMEOUT]
         result = run_script("tracker_checker.py", "-", *options, stdin="\n".join(given))
         asked = sum(record.action == "announce" for record in tracker.requests)
-    records = [json.loads(line) for line in result.stdout.splitlines()]
+    records = json_lines(result.stdout)
     assert sorted(record["tracker"] for record in records) == sorted(given)
     failed = [record for record in records if record["status"] != "ok"]
     theory = in_theory(loss)
