@@ -619,7 +619,6 @@ class LoopbackTracker:
     expected_query: `name=value&…` that each HTTP request must have, as a passkey.
     seed: of the random losses.
     redirect_target: the URL that the fault `redirect-other-host` leads to.
-    most_connections: how many HTTP connections have been open at a time, health checks included.
     Raises OSError where an address or port is not to be had.
     """
 
@@ -629,7 +628,6 @@ class LoopbackTracker:
         self.tls = tls
         self.expected_query = expected_query
         self.redirect_target = None
-        self.most_connections = 0
         self.swarms = Swarms()
         self.random = random.Random(seed)
         self.udp_faults = {}
@@ -872,7 +870,6 @@ class LoopbackTracker:
             connection.setblocking(False)
             task = self.loop.create_task(self._serve_connection(connection, listener.service))
             self._connections[task] = connection
-            self.most_connections = max(self.most_connections, len(self._connections))
             task.add_done_callback(self._connections.pop)
 
     def _pause_accepting(self, listener):
@@ -954,7 +951,6 @@ EXAMPLES = """examples:
       'python3 udp_tracker_client.py announce "$UDP_TRACKER" HASH'
   python3 tests/loopback_tracker.py --udp-fault silent -- python3 tracker_checker.py
   python3 tests/loopback_tracker.py --http-port 7070        (serves until Ctrl-C)
-  python3 tests/loopback_tracker.py --list-faults
 
 The command finds the tracker in its environment: TORRUST_CHECKER_CONFIG, a configuration of the
 checker with all three; UDP_TRACKER, HTTP_TRACKER and HEALTH_CHECK, their URLs. no_proxy keeps it
@@ -962,73 +958,31 @@ from asking a proxy. The exit code is that of the command, 128 + N when it died 
 """
 
 
-class ArgumentParser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message):
-        self.exit(2, "{0}: error: {1} (see {0} --help)\n".format(self.prog, message))
-
-
 def parse_arguments(arguments):
     """Return (options, command)."""
-    parser = ArgumentParser(
+    parser = argparse.ArgumentParser(
         usage="%(prog)s [options] [-- COMMAND ...]",
         description="Run a small BitTorrent tracker on loopback, around a command or until Ctrl-C.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", action="append", metavar="ADDRESS", dest="hosts",
-                        help="address to listen on, repeatable (127.0.0.1, and ::1 if there is)")
     for service in SERVICES:
-        parser.add_argument("--{}-port".format(service), type=port_number, default=0,
-                            metavar="PORT", help="a port rather than a free one")
+        parser.add_argument("--{}-port".format(service), type=int, default=0, metavar="PORT",
+                            help="a port rather than a free one")
     for service, faults in zip(SERVICES, (UDP_FAULTS, HTTP_FAULTS, HTTP_FAULTS)):
-        parser.add_argument("--{}-fault".format(service), metavar="NAME", type=fault_of(faults),
-                            help="what to do wrong, see --list-faults")
-    parser.add_argument("--list-faults", action="store_true", help="show all faults")
+        parser.add_argument("--{}-fault".format(service), metavar="NAME", choices=faults,
+                            help="what to do wrong, see loopback_faults.py")
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    options = parser.parse_args(arguments[:end])
-    command = arguments[end + 1:]
-    if end < len(arguments) and not command:
-        parser.error("expected a command after --")
-    return options, command
+    return parser.parse_args(arguments[:end]), arguments[end + 1:]
 
 
-def port_number(text):
-    if not re.match("[0-9]{1,5}$", text) or int(text) > 65535:
-        raise argparse.ArgumentTypeError("expected a port from 0 to 65535, not " + ascii(text))
-    return int(text)
-
-
-def fault_of(faults):
-    def parse(name):
-        if name not in faults:
-            raise argparse.ArgumentTypeError("unknown fault {}, see --list-faults".format(
-                ascii(name)))
-        return name
-    return parse
-
-
-def list_faults():
-    """Print a table of the faults; a reader that leaves early is no error."""
-    lines = []
-    for title, faults in (("UDP", UDP_FAULTS), ("HTTP and health check", HTTP_FAULTS)):
-        lines.append(title)
-        lines += ["  {:34} {}".format(*fault) for fault in faults.items()]
-    try:
-        print("\n".join(lines), flush=True)
-    except BrokenPipeError:
-        # Else the interpreter would complain when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def default_hosts():
-    """Return the loopback addresses that this machine has."""
+def has_ipv6():
+    """Return whether this machine has IPv6 on loopback."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.bind(("::1", 0))
     except OSError:
-        return ["127.0.0.1"]
-    return ["127.0.0.1", "::1"]
+        return False
+    return True
 
 
 def print_addresses(tracker):
@@ -1075,7 +1029,7 @@ def run_command(command, environment):
         child = subprocess.Popen(command, env=environment)
     except OSError as error:
         print("{}: {}".format(command[0], error.strerror), file=sys.stderr)
-        return 127 if isinstance(error, FileNotFoundError) else 126
+        return 127
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     if terminated.is_set():
         child.terminate()
@@ -1085,13 +1039,10 @@ def run_command(command, environment):
 
 def main(arguments):
     options, command = parse_arguments(arguments)
-    if options.list_faults:
-        list_faults()
-        return 0
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     tracker = LoopbackTracker(
-        options.hosts or default_hosts(),
+        ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"],
         options.udp_fault, options.http_fault, options.health_fault,
         ports=(options.udp_port, options.http_port, options.health_port),
     )
