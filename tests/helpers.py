@@ -190,8 +190,18 @@ def record_of(result):
 
 
 def requests_of(tracker, action="announce"):
-    """Returns the fields of all requests of an action that arrived at a LoopbackTracker."""
-    return [record.fields for record in tracker.requests if record.action == action]
+    """Returns the fields of all requests of an action that arrived at a LoopbackTracker.
+
+    Without resends over UDP, which have the transaction id of the first: on a busy machine a reply
+    may come so late that there is one.
+    """
+    seen, found = set(), []
+    for record in tracker.requests:
+        key = record.address, record.fields.get("transaction_id")
+        if record.action == action and (record.protocol != "udp" or key not in seen):
+            seen.add(key)
+            found.append(record.fields)
+    return found
 
 
 # The Pythons

@@ -115,7 +115,7 @@ def test_a_dead_tracker_is_known_at_once(check, resolver):
     names = {"dead.example": ["127.0.0.1"]}
     inputs = ["udp://dead.example:1", "http://dead.example:1/announce", "udp://gone.example:1"]
     records, result = check(*inputs, "--timeout", "30", env=resolver(names))
-    assert result.seconds < 5
+    assert result.seconds < SOON
     found = by_tracker(records)
     assert {record["status"] for record in records} == {"error"}
     assert found[inputs[2]]["stages"][0]["name"] == "setup"
@@ -143,7 +143,7 @@ def test_few_open_files_make_waves(start, everywhere):
     inputs = ["udp://{}:{}".format(host, everywhere.udp_port) for host in hosts]
     inputs += ["http://{}:{}".format(host, everywhere.http_port) for host in hosts[:30]]
     process = start(
-        "--format", "ndjson", "--timeout", "0.6", *inputs,
+        "--format", "ndjson", "--timeout", "1.5", *inputs,
         prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)),
     )
     stdout, stderr = process.communicate(timeout=60)
@@ -246,7 +246,7 @@ def test_names_that_hang_do_not_hold_the_others(check, tracker, resolver):
         url = "{}://{}:{}".format("udp" if number % 10 else "http", name, port)
         (hanging if number < 50 else live).append(url)
     records, result = check(
-        "-", "--timeout", "3", env=resolver(names), stdin="\n".join(hanging + live)
+        "-", "--timeout", "6", env=resolver(names), stdin="\n".join(hanging + live)
     )
     assert (result.code, result.stderr) == (0, "")
     found = by_tracker(records)
@@ -255,8 +255,8 @@ def test_names_that_hang_do_not_hold_the_others(check, tracker, resolver):
     assert {found[given]["status"] for given in hanging} == {"timeout"}
     assert all("name lookup" in found[given]["message"] for given in hanging)
     # Those live were not behind those that hang.
-    assert max(found[given]["elapsed_ms"] for given in live) < 2500
-    assert result.seconds < 3 + 1 + START
+    assert max(found[given]["elapsed_ms"] for given in live) < 5500
+    assert result.seconds < 6 + 1 + START
 
 
 def test_slow_names_do_not_hold_each_other(check, tracker, resolver):
@@ -469,9 +469,9 @@ def test_what_was_not_accepted_is_not_stopped(check):
 def test_stopped_is_not_waited_for(check, tracker):
     # The tracker answers after a second: announce, scrape, and then stopped over HTTP.
     slow = tracker.http_url + "/fault/slow/announce"
-    records, result = check(slow, "--timeout", "2.5")
+    records, result = check(slow, "--timeout", "4")
     assert records[0]["status"] == "ok"
-    assert result.seconds < 2.5 + 1 + START
+    assert result.seconds < 4 + 1 + START
     assert [event_of(record) for record in announces(tracker)] == ["started", "stopped"]
 
 

@@ -417,7 +417,7 @@ def test_a_proxy_that_hangs_or_babbles(http, reply, kind):
         environment = {"https_proxy": proxy.url}
         result = http("announce", "https://t.invalid", HASH, "--timeout", "1", env=environment)
     assert record_of(result)["kind"] == kind
-    assert result.seconds < 3
+    assert result.seconds < 1 + 1 + START
 
 
 @pytest.mark.parametrize("environment", [
@@ -988,7 +988,7 @@ def test_faults(http, tracker, fault):
     for output in (result.stdout, result.stderr):
         assert output.isascii()
         assert all(line.isprintable() for line in output.split("\n"))
-    assert result.seconds < timeout + 1
+    assert result.seconds < timeout + 1 + START
     if outcome == WELL:
         assert result.code == 0
         assert result.json is not None
@@ -1022,7 +1022,7 @@ def test_faults_with_the_oldest_and_the_newest_python(http, tracker, pythons, ve
     timeout = 0.7 if outcome == "timeout" else 10
     settings = {"python": pythons[version]}
     result = http("announce", tracker.http_url, HASH, "--timeout", timeout, **settings)
-    assert result.seconds < timeout + 1
+    assert result.seconds < timeout + 1 + START
     if outcome == WELL:
         assert (result.code, result.stderr) == (0, "")
     else:
@@ -1159,9 +1159,9 @@ def test_an_empty_compressed_body():
 def test_much_behind_the_end_of_a_compressed_body_takes_no_time():
     # zlib would keep it, and copy all of it for each part that comes.
     parts = itertools.chain([gzip.compress(ANSWER)], itertools.repeat(bytes(1024), 20000))
-    started = time.monotonic()
+    started = time.process_time()
     assert b"".join(client.decompress(parts, 1000)) == ANSWER
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 # Redirects
@@ -1384,7 +1384,7 @@ def test_faults_in_the_handshake(http, secure_tracker, cacert, pythons, version,
     arguments = ["announce", secure_tracker.http_url, HASH, "--cacert", cacert, "--timeout", "1"]
     result = http(*arguments, python=pythons[version])
     assert record_of(result)["kind"] == kind
-    assert result.seconds < 3
+    assert result.seconds < 1 + 1 + START
 
 
 @pytest.mark.parametrize("fault", [
@@ -1400,7 +1400,7 @@ def test_faults_over_tls(http, secure_tracker, cacert, pythons, version, fault):
     timeout = "1" if outcome == "timeout" else "10"
     arguments = ["announce", secure_tracker.http_url, HASH, "--cacert", cacert]
     result = http(*arguments, "--timeout", timeout, python=pythons[version])
-    assert result.seconds < 3
+    assert result.seconds < float(timeout) + 1 + START
     if outcome == WELL:
         assert (result.code, result.stderr) == (0, "")
     else:
@@ -1432,7 +1432,7 @@ def test_certificates_that_cannot_be_loaded(http, tracker, tmp_path):
 def test_refused(http, closed_port):
     result = http("announce", "http://{}:{}".format(*closed_port), HASH, "--timeout", "30")
     assert record_of(result)["kind"] == "refused"
-    assert result.seconds < 3
+    assert result.seconds < SOON
 
 
 def full_listener():
@@ -1493,9 +1493,9 @@ def test_the_first_address_that_answers_counts(silent_address, closed_port):
         for dead in ([silent_address], [closed_port], [unreachable], several):
             started = time.monotonic()
             resolve = resolving_to(*dead, good)
-            found = fetch("http://name.example/", timeout=20, resolve=resolve)
+            found = fetch("http://name.example/", timeout=60, resolve=resolve)
             assert (found.body, found.address) == (ANSWER, server.address)
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < SOON
         assert headers_of(server.heads[0])["host"] == "name.example"
         # Many dead addresses, of which each has its share of the time.
         dead = [silent_address] * 20
@@ -1599,7 +1599,7 @@ def test_a_request_to_who_does_not_read():
         with pytest.raises(client.Failure) as caught:
             stream.request("GET", "/" + 10000000 * "a", {})
         assert caught.value.kind == "timeout"
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 0.5 + 1
 
 
 # Injection
