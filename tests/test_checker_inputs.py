@@ -8,15 +8,12 @@ import base64
 import hashlib
 import json
 import os
-import subprocess
-import sys
 
 import bencode
 import pytest
 import tracker_checker
-from conftest import ROOT, clean_environment
+from helpers import PYTHON, ROOT, json_lines, only_record, run_command, run_measured
 
-SCRIPT = os.path.join(ROOT, "tracker_checker.py")
 DEFAULT_HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 HASH = "443c7602b4fde83d1154d6d9da48808418b181b6"
 HASH_V2 = "1c38422213e30bff212b30c360d26f9a021364221c38422213e30bff212b30c3"
@@ -33,7 +30,7 @@ def trackers(check):
     def run(*arguments, **settings):
         result = check("--format", "ndjson", *arguments, **settings)
         assert (result.code, result.stderr) == (0, "")
-        return sorted(json.loads(line)["tracker"] for line in result.stdout.splitlines())
+        return sorted(record["tracker"] for record in json_lines(result.stdout))
 
     return run
 
@@ -45,12 +42,9 @@ def refused(check):
     def run(*arguments, **settings):
         result = check(*arguments, **settings)
         assert (result.code, result.stdout) == (2, "")
-        assert result.stderr.count("\n") == 1
-        record = json.loads(result.stderr)
-        assert list(record) == ["error"]
-        assert list(record["error"]) == ["kind", "source", "message"]
-        assert record["error"]["kind"] == "invalid_configuration"
-        return record["error"]["source"], record["error"]["message"]
+        error = only_record(result)
+        assert error["kind"] == "invalid_configuration"
+        return error["source"], error["message"]
 
     return run
 
@@ -229,7 +223,7 @@ def test_a_file_named_stdin_is_a_file(trackers, tmp_path):
 
 def test_options_and_inputs_mix_in_any_order(check):
     result = check(UDP_1, "--format", "ndjson", UDP_2, "--timeout=2", "--", UDP_3)
-    assert sorted(json.loads(line)["tracker"] for line in result.stdout.splitlines()) == [
+    assert sorted(record["tracker"] for record in json_lines(result.stdout)) == [
         UDP_1, UDP_2, UDP_3
     ]
 
@@ -722,17 +716,9 @@ def test_a_gigabyte_of_zeros_is_an_error_soon_and_with_little_memory(tmp_path):
     with open(path, "wb") as file:
         file.truncate(1 << 30)
     for arguments in ([path], ["-c", path]):
-        with subprocess.Popen(
-            [sys.executable, SCRIPT] + arguments,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=clean_environment(),
-        ) as process:
-            stdout, stderr = process.stdout.read(), process.stderr.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.WEXITSTATUS(status)
-        assert (process.returncode, stdout) == (2, b"")
-        assert json.loads(stderr)["error"]["source"] == path
+        result, usage = run_measured("tracker_checker.py", *arguments)
+        assert (result.code, result.stdout) == (2, "")
+        assert only_record(result)["source"] == path
         assert usage.ru_utime + usage.ru_stime < 5
         assert usage.ru_maxrss < 200 * 1024
 
@@ -743,15 +729,10 @@ def test_a_file_of_zeros_is_no_list(refused, tmp_path):
 
 
 def test_standard_input_that_is_closed():
-    process = subprocess.run(
-        ["sh", "-c", 'exec "$0" "$1" - <&-', sys.executable, SCRIPT],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=clean_environment(),
-        encoding="utf-8",
-    )
-    assert (process.returncode, process.stdout) == (2, "")
-    assert json.loads(process.stderr)["error"]["source"] == "stdin"
+    script = os.path.join(ROOT, "tracker_checker.py")
+    result = run_command(["sh", "-c", 'exec "$@" - <&-', "sh"] + PYTHON + [script])
+    assert (result.code, result.stdout) == (2, "")
+    assert only_record(result)["source"] == "stdin"
 
 
 def test_nagios_says_unknown_on_stdout(check, tmp_path):

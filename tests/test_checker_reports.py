@@ -2,6 +2,7 @@
 """What tracker_checker.py reports: every format to the letter, where it goes, the exit codes."""
 
 import fcntl
+import functools
 import json
 import os
 import pty
@@ -11,16 +12,16 @@ import shutil
 import stat
 import struct
 import subprocess
-import sys
 import termios
 import threading
 
 import pytest
 import tracker_checker
-from conftest import ROOT, clean_environment
-from loopback_tracker import HOSTILE_TEXT, LoopbackTracker
+from helpers import compact_json, json_lines, run_command, start_script
+from loopback_faults import HOSTILE_TEXT
+from loopback_tracker import LoopbackTracker
 
-SCRIPT = os.path.join(ROOT, "tracker_checker.py")
+SCRIPT = "tracker_checker.py"
 HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
 # Nobody listens on a port this low in a test machine: the system answers that it is closed.
 DEAD_UDP = "udp://127.0.0.1:1"
@@ -48,17 +49,9 @@ def hostile():
         yield running
 
 
-def start(*arguments, prepare=None, env=None, **streams):
-    """Starts the checker with streams, and prepare() called in it first; returns the Popen."""
-    environment = dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1", **(env or {}))
-    # It would come before the width that the terminal has.
-    environment.pop("COLUMNS", None)
-    return subprocess.Popen(
-        [sys.executable, SCRIPT, "--timeout", "3"] + [str(argument) for argument in arguments],
-        env=environment,
-        preexec_fn=prepare,
-        **dict({"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE}, **streams)
-    )
+@pytest.fixture
+def start(start_script):
+    return functools.partial(start_script, SCRIPT, "--timeout", "3")
 
 
 def read_terminal(master, slave, process):
@@ -83,13 +76,13 @@ def run_on_terminal(stream, columns, *arguments, env=None):
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = dict({"TERM": "xterm"}, **(env or {}))
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: slave}
-    process = start(*arguments, env=env, **streams)
+    process = start_script(SCRIPT, "--timeout", "3", *arguments, env=env, **streams)
     return read_terminal(master, slave, process)
 
 
 def records(result):
     """Returns the lines of ndjson as dictionaries by tracker."""
-    found = [json.loads(line) for line in result.stdout.splitlines()]
+    found = json_lines(result.stdout)
     assert len({(record["tracker"], record["kind"]) for record in found}) == len(found)
     return {record["tracker"]: record for record in found}
 
@@ -150,7 +143,7 @@ def test_compact_is_the_same_on_one_line(check, tracker):
     for name in ("json", "pretty"):
         assert check("--format", name, *inputs).stdout == pretty.stdout
     compact = check("--format", "compact", *inputs)
-    assert compact.stdout == json.dumps(pretty.json, separators=(",", ":")) + "\n"
+    assert compact.stdout == compact_json(pretty.json) + "\n"
 
 
 def test_groups_keep_the_order_of_the_input(check, tracker):
@@ -262,7 +255,7 @@ def test_ndjson_of_what_does_not(check, partial):
     result = check("--format", "ndjson", "--timeout", "1", *inputs)
     assert result.code == 0
     for line in result.stdout.splitlines():
-        assert line == json.dumps(json.loads(line), separators=(",", ":"))
+        assert line == compact_json(json.loads(line))
     found = records(result)
     assert set(found) == set(inputs)
     statuses = [found[given]["status"] for given in inputs]
@@ -282,10 +275,9 @@ def test_ndjson_of_what_does_not(check, partial):
     ]
 
 
-def test_ndjson_comes_as_checks_end(tracker):
+def test_ndjson_comes_as_checks_end(start, tracker):
     silent = tracker.http_url + "/fault/silent/announce"
-    process = start("--format", "ndjson", "--timeout", "60", silent, tracker.udp_url,
-                    stdout=subprocess.PIPE)
+    process = start("--format", "ndjson", "--timeout", "60", silent, tracker.udp_url)
     try:
         assert json.loads(process.stdout.readline())["tracker"] == tracker.udp_url
         assert process.poll() is None
@@ -484,11 +476,10 @@ def test_promtool_accepts_the_metrics(check, tracker, partial, hostile):
         [partial.udp_url, hostile.udp_url, hostile.http_url, DEAD_UDP, DEAD_HTTP, odd, WSS],
     ):
         metrics = check("--format", "prometheus", *inputs).stdout
-        checked = subprocess.run(
-            ["promtool", "check", "metrics"], input=metrics, encoding="utf-8",
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        checked = run_command(
+            ["promtool", "check", "metrics"], input=metrics, stderr=subprocess.STDOUT
         )
-        assert (checked.returncode, checked.stdout) == (0, "")
+        assert (checked.code, checked.stdout) == (0, "")
 
 
 def test_two_trackers_that_look_the_same_are_no_double_series(check, tmp_path):
@@ -655,13 +646,12 @@ def test_a_locale_without_unicode_is_no_error(check, tracker, name):
     assert ("127.0.0.1:1" if name == "nagios" else host_port(tracker.http_url)) in result.stdout
 
 
-def test_an_argument_that_is_not_text(tracker, tmp_path):
+def test_an_argument_that_is_not_text(start, tracker, tmp_path):
     for name in FORMATS:
-        process = start("--format", name, b"udp://\xff:1".decode("utf-8", "surrogateescape"),
-                        stdout=subprocess.PIPE)
+        process = start("--format", name, b"udp://\xff:1".decode("utf-8", "surrogateescape"))
         stdout, stderr = process.communicate(timeout=30)
         assert process.returncode == (2 if name == "nagios" else 0)
-        assert stderr == b""
+        assert stderr == ""
         assert stdout.isascii()
 
 
@@ -727,7 +717,7 @@ def test_output_replaces_the_file_whole(check, tracker, tmp_path):
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
-def test_output_has_the_permissions_of_the_umask(tmp_path, umask):
+def test_output_has_the_permissions_of_the_umask(start, tmp_path, umask):
     path = tmp_path / "report"
     path.write_text("old")
     path.chmod(0o600)
@@ -805,16 +795,16 @@ def test_output_on_a_full_disk(check):
     assert (error["kind"], error["source"]) == ("output_failed", "/dev/full")
 
 
-def test_the_old_file_stays_on_a_full_disk(tmp_path):
+def test_the_old_file_stays_on_a_full_disk(start, tmp_path):
     path = tmp_path / "report"
     path.write_text("the old report")
     process = start(
-        "-o", path, DEAD_UDP, stdout=subprocess.PIPE,
+        "-o", path, DEAD_UDP,
         prepare=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)),
     )
     stdout, stderr = process.communicate(timeout=30)
-    assert (process.returncode, stdout) == (1, b"")
-    assert json.loads(stderr.decode())["error"]["kind"] == "output_failed"
+    assert (process.returncode, stdout) == (1, "")
+    assert json.loads(stderr)["error"]["kind"] == "output_failed"
     assert path.read_text() == "the old report"
     assert os.listdir(str(tmp_path)) == ["report"]
 

@@ -5,82 +5,23 @@ Names are looked up by a resolver of the test's own, so that nothing leaves this
 """
 
 import json
-import os
 import resource
 import signal
 import ssl
-import subprocess
-import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 import tracker_checker
 import trustme
-from conftest import ROOT, clean_environment
+from helpers import SOON, START, json_lines, run_measured
 from loopback_tracker import LoopbackTracker
 
-SCRIPT = os.path.join(ROOT, "tracker_checker.py")
+SCRIPT = "tracker_checker.py"
 HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
 WSS = "wss://127.0.0.1:1/announce"
 DEAD_UDP = "udp://127.0.0.1:1"
-# Seconds that a busy machine may take to start an interpreter, before any promise counts.
-START = 3
-
-# Python runs a sitecustomize at its start: this one answers for the resolver of the system.
-SITECUSTOMIZE = '''\
-import json, os, socket, threading, time
-
-NAMES = json.loads(os.environ["TEST_NAMES"])
-LOOKUPS = os.environ["TEST_LOOKUPS"]
-ask_system = socket.getaddrinfo
-
-
-def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
-    if flags & socket.AI_NUMERICHOST:
-        return ask_system(host, port, family, type, proto, flags)
-    with open(LOOKUPS, "a") as file:
-        print(host, file=file)
-    addresses = NAMES.get(host.lower())
-    if addresses == "hang":
-        threading.Event().wait()
-    if addresses == "slow":
-        time.sleep(0.4)
-        addresses = ["127.0.0.1"]
-    found = []
-    for address in addresses or []:
-        own = socket.AF_INET6 if ":" in address else socket.AF_INET
-        if family in (0, own):
-            end = (0, 0) if own == socket.AF_INET6 else ()
-            found.append((own, type, proto, "", (address, port) + end))
-    if not found:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-    return found
-
-
-socket.getaddrinfo = getaddrinfo
-'''
-
-
-@pytest.fixture
-def fake(tmp_path):
-    """A function that returns an environment with names of its own.
-
-    names is {name: addresses, "slow" or "hang"}; each lookup is a line in the file `lookups`.
-    """
-    folder = tmp_path / "site"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
-
-    def environment(names=None):
-        return {
-            "PYTHONPATH": str(folder),
-            "TEST_NAMES": json.dumps(names or {}),
-            "TEST_LOOKUPS": str(tmp_path / "lookups"),
-        }
-
-    return environment
-
 
 @pytest.fixture
 def check(run_script):
@@ -90,9 +31,14 @@ def check(run_script):
         arguments = ("--format", "ndjson") + arguments
         result = run_script("tracker_checker.py", *arguments, **settings)
         assert "Traceback" not in result.stderr
-        return [json.loads(line) for line in result.stdout.splitlines()], result
+        return json_lines(result.stdout), result
 
     return run
+
+
+@pytest.fixture
+def start(start_script):
+    return partial(start_script, SCRIPT)
 
 
 @pytest.fixture
@@ -100,19 +46,6 @@ def everywhere():
     """A tracker on all addresses 127.x.y.z, each of which may have a UDP fault of its own."""
     with LoopbackTracker(hosts=("0.0.0.0",)) as running:
         yield running
-
-
-def start(*arguments, env=None, prepare=None):
-    """Starts the checker, with prepare() called in it first; returns the Popen."""
-    return subprocess.Popen(
-        [sys.executable, SCRIPT] + [str(argument) for argument in arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        env=dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1", **(env or {})),
-        preexec_fn=prepare,
-    )
 
 
 def by_tracker(records):
@@ -145,20 +78,22 @@ def test_silent_trackers_end_together_within_the_timeout_and_a_second(check, eve
     assert result.seconds < 1.5 + 1 + START
 
 
-def test_a_dead_tracker_is_known_at_once(check, fake):
+def test_a_dead_tracker_is_known_at_once(check, resolver):
     names = {"dead.example": ["127.0.0.1"]}
     inputs = ["udp://dead.example:1", "http://dead.example:1/announce", "udp://gone.example:1"]
-    # run_script() would not wait that long.
-    records, _ = check(*inputs, "--timeout", "3000", env=fake(names))
+    records, result = check(*inputs, "--timeout", "30", env=resolver(names))
+    assert result.seconds < SOON
     found = by_tracker(records)
     assert {record["status"] for record in records} == {"error"}
     assert found[inputs[2]]["stages"][0]["name"] == "setup"
     assert "gone.example" in found[inputs[2]]["message"]
 
 
-def test_a_name_that_does_not_resolve_is_a_setup_error_with_the_address_as_given(run_script, fake):
+def test_a_name_that_does_not_resolve_is_a_setup_error_with_the_address_as_given(
+    run_script, resolver
+):
     given = "udp://gone.example:6969/announce"
-    result = run_script("tracker_checker.py", given, env=fake())
+    result = run_script("tracker_checker.py", given, env=resolver())
     body = result.json[0]["Udp"]["Err"]
     assert (body["remote_addr"], body["url"]) == (given, given)
     assert [name for name, _ in body["results"]] == ["Setup"]
@@ -168,26 +103,26 @@ def test_a_name_that_does_not_resolve_is_a_setup_error_with_the_address_as_given
 # Low limits.
 
 
-def test_few_open_files_make_waves(everywhere):
+def test_few_open_files_make_waves(start, everywhere):
     hosts = addresses(1, 300)
     for host in hosts[::5]:
         everywhere.udp_faults[host] = "silent"
     inputs = ["udp://{}:{}".format(host, everywhere.udp_port) for host in hosts]
     inputs += ["http://{}:{}".format(host, everywhere.http_port) for host in hosts[:30]]
     process = start(
-        "--format", "ndjson", "--timeout", "0.6", *inputs,
+        "--format", "ndjson", "--timeout", "1.5", *inputs,
         prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)),
     )
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (0, "")
-    found = by_tracker([json.loads(line) for line in stdout.splitlines()])
+    found = by_tracker(json_lines(stdout))
     assert set(found) == set(inputs)
     for index, given in enumerate(inputs):
         silent = index < 300 and index % 5 == 0
         assert found[given]["status"] == ("timeout" if silent else "ok"), found[given]
 
 
-def test_the_soft_limit_is_raised_where_it_can_be(everywhere):
+def test_the_soft_limit_is_raised_where_it_can_be(start, everywhere):
     everywhere.udp_fault = "silent"
     inputs = ["udp://{}:{}".format(host, everywhere.udp_port) for host in addresses(1, 200)]
     began = time.monotonic()
@@ -204,15 +139,17 @@ def test_the_soft_limit_is_raised_where_it_can_be(everywhere):
 # Names.
 
 
-def test_names_that_hang_do_not_hold_the_others(check, tracker, fake):
+def test_names_that_hang_do_not_hold_the_others(check, tracker, resolver):
     names, hanging, live = {}, [], []
     for number in range(500):
         name = "name-{}.example".format(number)
-        names[name] = "hang" if number < 50 else ["127.0.0.1"]
+        names[name] = "hangs" if number < 50 else ["127.0.0.1"]
         port = tracker.udp_port if number % 10 else tracker.http_port
         url = "{}://{}:{}".format("udp" if number % 10 else "http", name, port)
         (hanging if number < 50 else live).append(url)
-    records, result = check("-", "--timeout", "3", env=fake(names), stdin="\n".join(hanging + live))
+    records, result = check(
+        "-", "--timeout", "6", env=resolver(names), stdin="\n".join(hanging + live)
+    )
     assert (result.code, result.stderr) == (0, "")
     found = by_tracker(records)
     assert set(found) == set(hanging + live)
@@ -220,19 +157,19 @@ def test_names_that_hang_do_not_hold_the_others(check, tracker, fake):
     assert {found[given]["status"] for given in hanging} == {"timeout"}
     assert all("name lookup" in found[given]["message"] for given in hanging)
     # Those live were not behind those that hang.
-    assert max(found[given]["elapsed_ms"] for given in live) < 2500
-    assert result.seconds < 3 + 1 + START
+    assert max(found[given]["elapsed_ms"] for given in live) < 5500
+    assert result.seconds < 6 + 1 + START
 
 
-def test_slow_names_do_not_hold_each_other(check, tracker, fake):
-    names = {"name-{}.example".format(number): "slow" for number in range(240)}
+def test_slow_names_do_not_hold_each_other(check, tracker, resolver):
+    names = {"name-{}.example".format(number): 0.4 for number in range(240)}
     urls = ["http://{}:{}".format(name, tracker.http_port) for name in names]
-    records, _ = check(*urls, "--timeout", "2", "--no-scrape", env=fake(names))
+    records, _ = check(*urls, "--timeout", "2", "--no-scrape", env=resolver(names))
     assert [record["status"] for record in records] == ["ok"] * 240
 
 
-def test_a_redirect_to_a_name_that_hangs_does_not_hold_others(check, tracker, fake):
-    names = {"hangs.example": "hang", "live.example": ["127.0.0.1"]}
+def test_a_redirect_to_a_name_that_hangs_does_not_hold_others(check, tracker, resolver):
+    names = {"hangs.example": "hangs", "live.example": ["127.0.0.1"]}
     with ExitStack() as stack:
         urls = []
         for name in names:
@@ -240,20 +177,22 @@ def test_a_redirect_to_a_name_that_hangs_does_not_hold_others(check, tracker, fa
             other.redirect_target = "http://{}:{}/announce".format(name, tracker.http_port)
             urls.append(other.http_url)
         options = ("--timeout", "1", "--no-scrape")
-        records, _ = check(*urls, *options, env=fake(names))
+        records, _ = check(*urls, *options, env=resolver(names))
     found = by_tracker(records)
     assert found[urls[0]]["status"] == "timeout"
     # The redirect has lost the parameters, but there was an answer.
     assert "the tracker says" in found[urls[1]]["message"]
 
 
-def test_each_name_is_looked_up_once_a_run(check, tracker, fake, tmp_path):
+def test_each_name_is_looked_up_once_a_run(check, tracker, resolver):
     base = "://live.example:{}/{}/announce"
     urls = ["udp" + base.format(tracker.udp_port, number) for number in range(5)]
     urls += ["http" + base.format(tracker.http_port, number) for number in range(5)]
-    records, _ = check(*urls, env=fake({"live.example": ["127.0.0.1"]}))
+    env = resolver({"live.example": ["127.0.0.1"]})
+    records, _ = check(*urls, env=env)
     assert {record["status"] for record in records} == {"ok"}
-    assert (tmp_path / "lookups").read_text() == "live.example\n"
+    with open(env["TEST_LOOKUPS"]) as lookups:
+        assert lookups.read() == "live.example\n"
 
 
 # All addresses of a name.
@@ -269,16 +208,16 @@ def urls_of(tracker, name="two.example"):
     )
 
 
-def test_a_dead_first_address_does_not_hide_a_live_second_one(check, tracker, fake):
-    records, _ = check(*urls_of(tracker), env=fake(TWO))
+def test_a_dead_first_address_does_not_hide_a_live_second_one(check, tracker, resolver):
+    records, _ = check(*urls_of(tracker), env=resolver(TWO))
     assert [record["status"] for record in records] == ["ok", "ok"]
     assert {record["address"].partition(":")[0] for record in records} == {"127.0.0.1"}
 
 
-def test_all_addresses_are_checks_of_their_own_next_to_each_other(run_script, tracker, fake):
+def test_all_addresses_are_checks_of_their_own_next_to_each_other(run_script, tracker, resolver):
     udp, http = urls_of(tracker)
     arguments = [DEAD_UDP, udp, tracker.udp_url, http, tracker.http_url, "--all-addresses"]
-    result = run_script("tracker_checker.py", *arguments, env=fake(TWO))
+    result = run_script("tracker_checker.py", *arguments, env=resolver(TWO))
     assert result.code == 0
     bodies = [(kind, outcome, body) for entry in result.json for kind, group in entry.items()
               for outcome, body in group.items()]
@@ -293,9 +232,9 @@ def test_all_addresses_are_checks_of_their_own_next_to_each_other(run_script, tr
     ]
 
 
-def test_it_shows_which_address_is_dead(check, run_script, tracker, fake):
+def test_it_shows_which_address_is_dead(check, run_script, tracker, resolver):
     inputs = [*urls_of(tracker), *urls_of(tracker, "none.example")]
-    records, result = check(*inputs, "--all-addresses", env=fake(TWO))
+    records, result = check(*inputs, "--all-addresses", env=resolver(TWO))
     found = sorted((record["kind"], record["status"], record["address"]) for record in records)
     ports = {"udp": tracker.udp_port, "http": tracker.http_port}
     assert found == sorted(
@@ -303,7 +242,7 @@ def test_it_shows_which_address_is_dead(check, run_script, tracker, fake):
         for kind in ports for host in TWO["two.example"] + TWO["none.example"]
     )
     metrics = run_script(
-        "tracker_checker.py", *inputs, "--all-addresses", "--format", "prometheus", env=fake(TWO)
+        SCRIPT, *inputs, "--all-addresses", "--format", "prometheus", env=resolver(TWO)
     ).stdout.splitlines()
     up = [line for line in metrics if line.startswith("tracker_up{")]
     assert len(up) == 8
@@ -313,7 +252,7 @@ def test_it_shows_which_address_is_dead(check, run_script, tracker, fake):
             assert [line.endswith(" 1") for line in up if label in line] == [host.endswith(".1")]
 
 
-def test_a_redirect_to_another_name_goes_to_that_name(check, tracker, fake):
+def test_a_redirect_to_another_name_goes_to_that_name(check, tracker, resolver):
     names = {"two.example": ["127.0.0.1"], "other.example": ["127.0.0.2"]}
     with LoopbackTracker(hosts=("127.0.0.2",)) as other:
         tracker.health_fault = "redirect-other-host"
@@ -322,62 +261,56 @@ def test_a_redirect_to_another_name_goes_to_that_name(check, tracker, fake):
         )
         health = "http://two.example:{}/".format(tracker.health_port)
         for options in ([], ["--all-addresses"]):
-            records, _ = check("--health", health, *options, env=fake(names))
+            records, _ = check("--health", health, *options, env=resolver(names))
             assert [record["status"] for record in records] == ["ok"]
 
 
-def test_waiting_for_a_place_takes_no_processor_time(everywhere, fake):
+def test_waiting_for_a_place_takes_no_processor_time(everywhere, resolver):
     everywhere.udp_fault = "silent"
     # Five addresses each do not fill the places for sockets evenly: some are free, but too few.
     names = {
         "name-{}.example".format(number): addresses(number, 5) for number in range(1, 9)
     }
     inputs = ["udp://{}:{}".format(name, everywhere.udp_port) for name in names]
-    process = start(
-        "--timeout", "1.5", *inputs, env=fake(names),
+    result, usage = run_measured(
+        SCRIPT, "--timeout", "1.5", *inputs, env=resolver(names),
         prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)),
     )
-    process.stdout.read()
-    process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.WEXITSTATUS(status)
-    process.stdout.close()
-    process.stderr.close()
-    assert process.returncode == 0
+    assert result.code == 0
     # Half of them wait for one and a half seconds, of which a busy loop would take most.
     assert usage.ru_utime + usage.ru_stime < 0.6
 
 
-def test_ipv4_and_ipv6_of_a_name(check, run_script, tracker, fake):
+def test_ipv4_and_ipv6_of_a_name(check, run_script, tracker, resolver):
     names = {"both.example": ["::1", "127.0.0.1"]}
     udp, http = urls_of(tracker, "both.example")
-    records, _ = check(udp, http, "--all-addresses", env=fake(names))
+    records, _ = check(udp, http, "--all-addresses", env=resolver(names))
     assert sorted((record["kind"], record["status"]) for record in records) == [
         ("http", "error"), ("http", "ok"), ("udp", "error"), ("udp", "ok")
     ]
-    records, _ = check(udp, http, "--all-addresses", "-4", env=fake(names))
+    records, _ = check(udp, http, "--all-addresses", "-4", env=resolver(names))
     assert [record["status"] for record in records] == ["ok", "ok"]
-    records, _ = check(udp, http, "-6", env=fake(names))
+    records, _ = check(udp, http, "-6", env=resolver(names))
     assert [record["status"] for record in records] == ["error", "error"]
     shown = run_script(
-        "tracker_checker.py", udp, http, "--all-addresses", "--format", "urls", env=fake(names)
+        "tracker_checker.py", udp, http, "--all-addresses", "--format", "urls", env=resolver(names)
     ).stdout
     assert shown == "{}\n{}\n".format(udp, http)
 
 
-def test_the_address_shown_is_the_first_tried_where_none_answered(check, tracker, fake):
+def test_the_address_shown_is_the_first_tried_where_none_answered(check, tracker, resolver):
     tracker.udp_fault = "silent"
     url, _ = urls_of(tracker, "two.example")
-    (record,), _ = check(url, env=fake({"two.example": ["127.0.0.1", "127.0.0.9"]}))
+    (record,), _ = check(url, env=resolver({"two.example": ["127.0.0.1", "127.0.0.9"]}))
     # The second, at which nobody listens, is the first to fail.
     assert record["message"].index("127.0.0.9") < record["message"].index("127.0.0.1")
     assert record["address"] == "127.0.0.1:{}".format(tracker.udp_port)
 
 
-def test_the_time_of_a_check_has_its_lookup_in_it(check, tracker, fake):
+def test_the_time_of_a_check_has_its_lookup_in_it(check, tracker, resolver):
     udp, http = urls_of(tracker, "slow.example")
     for options in ([], ["--all-addresses"]):
-        records, _ = check(udp, http, *options, env=fake({"slow.example": "slow"}))
+        records, _ = check(udp, http, *options, env=resolver({"slow.example": 0.4}))
         assert [record["status"] for record in records] == ["ok", "ok"]
         assert all(record["elapsed_ms"] >= 400 for record in records)
 
@@ -438,9 +371,9 @@ def test_what_was_not_accepted_is_not_stopped(check):
 def test_stopped_is_not_waited_for(check, tracker):
     # The tracker answers after a second: announce, scrape, and then stopped over HTTP.
     slow = tracker.http_url + "/fault/slow/announce"
-    records, result = check(slow, "--timeout", "2.5")
+    records, result = check(slow, "--timeout", "4")
     assert records[0]["status"] == "ok"
-    assert result.seconds < 2.5 + 1 + START
+    assert result.seconds < 4 + 1 + START
     assert [event_of(record) for record in announces(tracker)] == ["started", "stopped"]
 
 
@@ -539,8 +472,8 @@ def test_a_proxy_of_another_kind_is_an_error_of_each_http_check(check, tracker):
     assert {record.protocol for record in tracker.requests} == {"udp"}
 
 
-def test_an_http_proxy_is_used_and_looks_the_names_up(check, tracker, fake):
-    env = fake({})
+def test_an_http_proxy_is_used_and_looks_the_names_up(check, tracker, resolver):
+    env = resolver({})
     env["http_proxy"] = tracker.http_url
     records, _ = check("http://tracker.example/announce", "--all-addresses", env=env)
     assert [record["status"] for record in records] == ["ok"]
@@ -557,7 +490,7 @@ def interrupt(process, number):
     return process.communicate(timeout=30)
 
 
-def start_and_wait(tracker, fake, *options):
+def start_and_wait(start, tracker, resolver, *options):
     """Starts a check of a live, and a silent tracker of each kind; returns it once it waits."""
     tracker.udp_faults["127.0.0.2"] = "silent"
     inputs = [
@@ -567,7 +500,7 @@ def start_and_wait(tracker, fake, *options):
         tracker.http_url + "/fault/silent/announce",
         "http://hangs.example:1/announce",
     ]
-    env = fake({"hangs.example": "hang"})
+    env = resolver({"hangs.example": "hangs"})
     process = start(*inputs, "--timeout", "60", *options, env=env)
     # Once the live one was left its result is in.
     tracker.wait_for(lambda record: record.protocol == "udp" and record.action == "announce"
@@ -582,7 +515,7 @@ def two_hosts():
         yield running
 
 
-def test_an_interrupted_check_keeps_what_had_ended(tracker):
+def test_an_interrupted_check_keeps_what_had_ended(start, tracker):
     tracker.http_fault = "scrape-silent"
     process = start(tracker.http_url, "--timeout", "60", "--format", "ndjson")
     tracker.wait_for(lambda record: record.action == "scrape", timeout=20)
@@ -595,8 +528,8 @@ def test_an_interrupted_check_keeps_what_had_ended(tracker):
     assert (record["interval"], record["leechers"]) == (120, 1)
 
 
-def test_an_interrupted_run_reports_all_there_is(two_hosts, fake):
-    process, inputs = start_and_wait(two_hosts, fake)
+def test_an_interrupted_run_reports_all_there_is(start, two_hosts, resolver):
+    process, inputs = start_and_wait(start, two_hosts, resolver)
     stdout, stderr = interrupt(process, signal.SIGINT)
     bodies = [(outcome, body) for entry in json.loads(stdout) for group in entry.values()
               for outcome, body in group.items()]
@@ -606,11 +539,11 @@ def test_an_interrupted_run_reports_all_there_is(two_hosts, fake):
 
 
 @pytest.mark.parametrize("name", ["ndjson", "table", "prometheus", "nagios", "urls"])
-def test_every_format_is_whole_when_interrupted(two_hosts, fake, name):
-    process, inputs = start_and_wait(two_hosts, fake, "--format", name)
+def test_every_format_is_whole_when_interrupted(start, two_hosts, resolver, name):
+    process, inputs = start_and_wait(start, two_hosts, resolver, "--format", name)
     stdout, _ = interrupt(process, signal.SIGINT)
     if name == "ndjson":
-        found = by_tracker([json.loads(line) for line in stdout.splitlines()])
+        found = by_tracker(json_lines(stdout))
         assert set(found) == set(inputs)
         assert ["interrupted" in found[given].get("message", "") for given in inputs] == [
             False, True, True, True, True
@@ -626,14 +559,14 @@ def test_every_format_is_whole_when_interrupted(two_hosts, fake, name):
         assert stdout == two_hosts.udp_url + "\n"
 
 
-def test_an_interrupted_run_leaves_no_ghost(two_hosts, fake):
-    process, _ = start_and_wait(two_hosts, fake)
+def test_an_interrupted_run_leaves_no_ghost(start, two_hosts, resolver):
+    process, _ = start_and_wait(start, two_hosts, resolver)
     interrupt(process, signal.SIGINT)
     assert two_hosts.swarm(HASH) == (0, 0, 0)
 
 
-def test_a_thread_that_hangs_does_not_hold_the_exit(check, fake):
-    env = fake({"hangs.example": "hang"})
+def test_a_thread_that_hangs_does_not_hold_the_exit(check, resolver):
+    env = resolver({"hangs.example": "hangs"})
     records, result = check("http://hangs.example:1/announce", "--timeout", "1", env=env)
     assert records[0]["status"] == "timeout"
     assert result.seconds < 1 + 1 + START
@@ -672,16 +605,16 @@ def published_list(everywhere, dead_port):
     return "\r\n".join(lines + again) + "\n", names, expected
 
 
-def test_a_list_as_people_publish_it(check, run_script, everywhere, fake):
+def test_a_list_as_people_publish_it(check, run_script, everywhere, resolver):
     text, names, expected = published_list(everywhere, dead_port=1)
-    records, result = check("-", stdin=text, env=fake(names))
+    records, result = check("-", stdin=text, env=resolver(names))
     assert result.code == 0
     found = by_tracker(records)
     assert {line: (one["kind"], one["status"]) for line, one in found.items()} == expected
     working = [line for line, (_, status) in expected.items() if status in ("ok", "partial")]
-    urls = run_script("tracker_checker.py", "--format", "urls", "-", stdin=text, env=fake(names))
+    urls = run_script(SCRIPT, "--format", "urls", "-", stdin=text, env=resolver(names))
     assert urls.stdout.splitlines() == working
-    records, _ = check("-", stdin=urls.stdout, env=fake(names))
+    records, _ = check("-", stdin=urls.stdout, env=resolver(names))
     assert {record["tracker"] for record in records} == set(working)
     assert {record["status"] for record in records} == {"ok", "partial"}
 

@@ -17,10 +17,9 @@ from itertools import chain, islice
 
 import pytest
 import trustme
-from conftest import ROOT, Result, clean_environment
-from loopback_tracker import (
-    HANDSHAKE_FAULTS, HEALTH_PATH, HTTP_FAULTS, UDP_FAULTS, LoopbackTracker
-)
+from helpers import ROOT, Result, clean_environment, json_lines
+from loopback_faults import HANDSHAKE_FAULTS, HTTP_FAULTS, UDP_FAULTS
+from loopback_tracker import HEALTH_PATH, LoopbackTracker
 
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 OTHER_HASH = "443c7602b4fde83d1154d6d9da48808418b181b6"
@@ -502,7 +501,7 @@ def test_the_checker_has_one_result_each_and_all_in_time(either_python, world):
     (result,) = run_side_by_side(either_python, [("tracker_checker.py", arguments, trackers)])
     assert (result.code, result.stderr) == (0, "")
     check_text(result.stdout)
-    records = [json.loads(line) for line in result.stdout.splitlines()]
+    records = json_lines(result.stdout)
     found = {record["tracker"]: record for record in records}
     assert len(found) == len(records)
     assert set(found) == set(expected)
@@ -530,7 +529,7 @@ def test_a_busy_neighbour_does_not_make_a_tracker_down(run_script, world):
     options = ["--format", "ndjson", "--timeout", TIMEOUT]
     for _ in range(2):
         result = run_script("tracker_checker.py", "-", *options, stdin="\n".join(live + busy))
-        records = [json.loads(line) for line in result.stdout.splitlines()]
+        records = json_lines(result.stdout)
         status = {record["tracker"]: record["status"] for record in records}
         assert len(status) == len(live + busy)
         assert [url for url in live if status[url] != "ok"] == []

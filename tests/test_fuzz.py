@@ -2,11 +2,10 @@
 """A short run of each family of fuzz/, and that what is broken is found, kept and replayed."""
 
 import os
-import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, clean_environment
+from helpers import ROOT, run_command
 
 FAMILIES = ["exchange", "http", "bencode", "inputs", "reports"]
 # What has to come up in a short run: a family that gets nowhere finds nothing.
@@ -40,26 +39,19 @@ BROKEN = {
     "reports": "import tracker_checker; tracker_checker.escape = lambda text: text",
 }
 START = (
-    "import sys; sys.path[:0] = [{0!r} + '/fuzz', {0!r}]; {1}; import run;"
+    "import sys; sys.path[:0] = [{0!r} + '/tests/fuzz', {0!r}]; {1}; import run;"
     " sys.exit(run.main(sys.argv[1:]))"
 )
 
 
 def run_fuzz(*arguments, broken=None):
     """Runs the command, perhaps with a fault in the code under test; returns (code, stdout)."""
-    command = [sys.executable, os.path.join(ROOT, "fuzz", "run.py")]
+    command = [sys.executable, os.path.join(ROOT, "tests", "fuzz", "run.py")]
     if broken:
         command = [sys.executable, "-c", START.format(ROOT, broken)]
-    process = subprocess.run(
-        command + [str(argument) for argument in arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        env=dict(clean_environment(), PYTHONDONTWRITEBYTECODE="1"),
-        timeout=100,
-    )
-    assert "Traceback" not in process.stderr, process.stderr
-    return process.returncode, process.stdout
+    result = run_command(command + [str(argument) for argument in arguments], timeout=100)
+    assert "Traceback" not in result.stderr, result.stderr
+    return result.code, result.stdout
 
 
 def counts_of(stdout):

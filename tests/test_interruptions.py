@@ -18,7 +18,7 @@ import sys
 from contextlib import closing
 
 import pytest
-from conftest import ROOT, clean_environment
+from helpers import ROOT, clean_environment
 from loopback_tracker import LoopbackTracker
 
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
@@ -149,12 +149,7 @@ class Running:
             stdin=subprocess.PIPE,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            env=dict(
-                clean_environment(),
-                PYTHONDONTWRITEBYTECODE="1",
-                TEST_PIPE=str(theirs),
-                **(env or {})
-            ),
+            env=clean_environment(dict(env or {}, TEST_PIPE=str(theirs))),
             pass_fds=[theirs],
             preexec_fn=prepare_all,
         )

@@ -8,8 +8,8 @@ import sys
 
 import bencode
 import pytest
+from helpers import ROOT, run_command
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
     README = file.read()
@@ -79,18 +79,10 @@ def desk(tmp_path, tracker):
     os.symlink(sys.executable, str(tmp_path / "python3"))
 
     def run(command):
-        environment = {
-            name: value for name, value in os.environ.items() if not name.endswith("_proxy")
-        }
-        environment["PATH"] = "{}:{}".format(tmp_path, os.environ["PATH"])
-        return subprocess.run(
+        return run_command(
             ["bash", "-o", "pipefail", "-c", localize(command)],
             cwd=str(tmp_path),
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            timeout=60,
+            env={"PATH": "{}:{}".format(tmp_path, os.environ["PATH"])},
         )
 
     return run
@@ -102,10 +94,10 @@ def test_command(command, desk):
         if tool in command and not shutil.which(tool):
             pytest.skip("{0} is not here: apt-get install {0}".format(tool))
     if "dist/" in command:
-        assert desk("python3 tools/build_zipapps.py").returncode == 0
+        assert desk("python3 tools/build_zipapps.py").code == 0
     pattern = [pattern for part, pattern in EXPECTED if part in command][0]
     result = desk(command)
-    assert result.returncode == 0, result.stderr
+    assert result.code == 0, result.stderr
     assert re.search(pattern, result.stdout), result.stdout
 
 
@@ -123,9 +115,9 @@ def test_cron_line_says_nothing_while_all_is_well_and_mails_the_table_if_not(des
     command = block("cron", "--fail").split(" ", 5)[5]
     failing = desk(command)
     assert re.search(r"\nerror .* 127\.0\.0\.1:9 ", failing.stdout)
-    assert desk("grep -v -e :9$ trackers.txt > all && mv all trackers.txt").returncode == 0
+    assert desk("grep -v -e :9$ trackers.txt > all && mv all trackers.txt").code == 0
     well = desk(command)
-    assert (well.returncode, well.stdout, well.stderr) == (0, "", "")
+    assert (well.code, well.stdout, well.stderr) == (0, "", "")
 
 
 def test_alert_rules_are_valid(tmp_path):

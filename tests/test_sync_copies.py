@@ -2,13 +2,9 @@
 """tools/sync_copies.py: the copies of the tree are equal, and differing ones are found."""
 
 import os
-import subprocess
-import sys
 
 import pytest
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TOOL = os.path.join(ROOT, "tools", "sync_copies.py")
+from helpers import run_script
 
 HOME = """import os
 # --- carried region: wire (home: home.py) ---
@@ -29,12 +25,7 @@ BODY = "def connect():\n    return 1\n\n\n"
 
 
 def sync_copies(*arguments):
-    return subprocess.run(
-        [sys.executable, TOOL] + [str(argument) for argument in arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-    )
+    return run_script(os.path.join("tools", "sync_copies.py"), *arguments)
 
 
 @pytest.fixture
@@ -46,7 +37,7 @@ def tree(tmp_path):
 
 def test_the_copies_of_the_project_are_equal():
     result = sync_copies("--check")
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert (result.code, result.stdout, result.stderr) == (0, "", "")
 
 
 def test_equal_copies_pass_and_stay_untouched(tree):
@@ -54,7 +45,7 @@ def test_equal_copies_pass_and_stay_untouched(tree):
     (tree / "copy.py").write_bytes(text.encode("utf-8"))
     for arguments in (["--check"], []):
         result = sync_copies("--root", tree, *arguments)
-        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+        assert (result.code, result.stdout, result.stderr) == (0, "", "")
     assert (tree / "copy.py").read_bytes() == text.encode("utf-8")
 
 
@@ -73,12 +64,12 @@ def test_a_copy_that_differs_is_named_by_check_and_rewritten_without(tree, body,
     (tree / "copy.py").write_bytes(before.encode("utf-8"))
 
     result = sync_copies("--root", tree, "--check")
-    assert result.returncode == 1
+    assert result.code == 1
     assert result.stdout == "copy.py:{}: wire differs from home.py\n".format(line_number)
     assert (tree / "copy.py").read_bytes() == before.encode("utf-8")
 
     result = sync_copies("--root", tree)
-    assert result.returncode == 0
+    assert result.code == 0
     assert "copy.py" in result.stdout
     after = "# before\n" + WIRE.format(BODY) + "# after\n"
     assert (tree / "copy.py").read_bytes() == after.encode("utf-8")
@@ -86,19 +77,19 @@ def test_a_copy_that_differs_is_named_by_check_and_rewritten_without(tree, body,
 
 
 def test_every_copy_that_differs_is_named_and_all_are_rewritten(tree):
-    (tree / "tools").mkdir()
+    (tree / "tools" / "bundle").mkdir(parents=True)
     both = HOME.replace("return 1", "return 1  # longer\n    # by a line").replace("ä", "b")
     (tree / "copy.py").write_text(both)
-    (tree / "tools" / "main.py").write_text(WIRE.format("pass\n"))
+    (tree / "tools" / "bundle" / "main.py").write_text(WIRE.format("pass\n"))
     result = sync_copies("--root", tree, "--check")
     assert result.stdout.splitlines() == [
         "copy.py:4: wire differs from home.py",
         "copy.py:10: names differs from home.py",
-        os.path.join("tools", "main.py") + ":2: wire differs from home.py",
+        os.path.join("tools", "bundle", "main.py") + ":2: wire differs from home.py",
     ]
-    assert sync_copies("--root", tree).returncode == 0
+    assert sync_copies("--root", tree).code == 0
     assert (tree / "copy.py").read_text(encoding="utf-8") == HOME
-    assert (tree / "tools" / "main.py").read_text() == WIRE.format(BODY)
+    assert (tree / "tools" / "bundle" / "main.py").read_text() == WIRE.format(BODY)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +124,7 @@ def test_broken_marker_lines_are_an_error_and_nothing_is_written(tree, name, tex
     (tree / "differs.py").write_text(WIRE.format("pass\n"))
     for arguments in (["--check"], []):
         result = sync_copies("--root", tree, *arguments)
-        assert result.returncode == 2
+        assert result.code == 2
         assert result.stdout == ""
         assert problem in result.stderr
         assert result.stderr.count("\n") == 1
@@ -142,5 +133,5 @@ def test_broken_marker_lines_are_an_error_and_nothing_is_written(tree, name, tex
 
 def test_a_root_that_is_not_there_is_an_error(tmp_path):
     result = sync_copies("--root", tmp_path / "none", "--check")
-    assert result.returncode == 2
+    assert result.code == 2
     assert "none" in result.stderr

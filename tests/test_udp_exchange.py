@@ -702,15 +702,6 @@ def server():
         each.socket.close()
 
 
-@pytest.fixture
-def closed_address(server):
-    """An address at which nothing listens."""
-    closing = server()
-    address = closing.address
-    closing.socket.close()
-    return address
-
-
 class Talk:
     """A conversation, its selector, and the test's clock in seconds since the start."""
 
@@ -818,11 +809,11 @@ def test_all_of_many_addresses_start_within_half_of_the_time(server, talk):
     assert not any(each.idle for each in servers)
 
 
-def test_a_refused_address_gives_way_at_once(server, talk, closed_address):
+def test_a_refused_address_gives_way_at_once(server, talk, closed_udp_port):
     second = server()
-    dialogue = talk([closed_address, second.address])
+    dialogue = talk([closed_udp_port, second.address])
     dialogue.read(0.01)
-    assert dialogue.failures == [(closed_address, "refused")]
+    assert dialogue.failures == [(closed_udp_port, "refused")]
     second.reply(connect_reply(second.receive()))
     dialogue.read(0.02)
     second.reply(announce_reply(second.receive()))
@@ -987,9 +978,9 @@ def test_no_address_can_be_opened(talk):
     dialogue.check_that_all_is_closed()
 
 
-def test_failures_are_in_the_order_in_which_they_came(server, talk, closed_address):
+def test_failures_are_in_the_order_in_which_they_came(server, talk, closed_udp_port):
     first, last = server(), server()
-    dialogue = talk([first.address, closed_address, last.address])
+    dialogue = talk([first.address, closed_udp_port, last.address])
     connect = first.receive()
     dialogue.advance(0.25)
     dialogue.read(0.26)
@@ -998,7 +989,7 @@ def test_failures_are_in_the_order_in_which_they_came(server, talk, closed_addre
     last.reply(struct.pack(">ii", 7, last.receive().transaction_id))
     dialogue.read(0.28)
     assert dialogue.failures == [
-        (closed_address, "refused"),
+        (closed_udp_port, "refused"),
         (first.address, "invalid_response"),
         (last.address, "invalid_response"),
     ]

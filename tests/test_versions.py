@@ -4,6 +4,7 @@
 import json
 
 import pytest
+from helpers import json_lines
 
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 SCRIPTS = ["udp_tracker_client.py", "http_tracker_client.py", "tracker_checker.py", "bencode.py"]
@@ -54,7 +55,7 @@ def test_monitor(run_script, python, tracker):
     for kind in ("udp_trackers", "http_trackers"):
         (summary,) = result.json[kind]
         assert summary["status"]["code"] == "ok"
-    probes = [json.loads(line) for line in result.stderr.splitlines()]
+    probes = json_lines(result.stderr)
     assert [probe["status"] for probe in probes] == ["ok", "ok"]
 
 

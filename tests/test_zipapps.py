@@ -11,8 +11,8 @@ import sys
 import zipfile
 
 import pytest
+from helpers import ROOT, SOON, run_command
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 BUNDLES = [
     "http_tracker_client.pyz",
@@ -26,13 +26,8 @@ def build(root, output, python=sys.executable, umask="022", env=None, cwd=None):
     command = 'umask "$1"; shift; exec "$@"'
     tool = os.path.join(str(root), "tools", "build_zipapps.py")
     options = ["--output", str(output)] if output else []
-    return subprocess.run(
-        ["sh", "-c", command, "sh", umask, python, tool] + options,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1", **(env or {})),
-        cwd=cwd,
+    return run_command(
+        ["sh", "-c", command, "sh", umask, python, tool] + options, env=env, cwd=cwd
     )
 
 
@@ -44,7 +39,7 @@ def contents(folder):
 def dist(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist")
     result = build(ROOT, folder)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.code, result.stderr) == (0, "")
     return folder
 
 
@@ -72,8 +67,8 @@ def alone(dist, tmp_path, run_script, oldest_and_newest):
 def copy_of_the_tree(tmp_path):
     """A copy of the sources, with times and modes of its own."""
     copy = tmp_path / "a copy"
-    (copy / "tools").mkdir(parents=True)
-    for folder in (".", "tools"):
+    (copy / "tools" / "bundle").mkdir(parents=True)
+    for folder in (".", "tools", os.path.join("tools", "bundle")):
         for name in os.listdir(os.path.join(ROOT, folder)):
             if name.endswith(".py") or name == "LICENSE":
                 path = str(copy / folder / name)
@@ -92,7 +87,7 @@ def test_every_build_gives_the_same_bytes(dist, copy_of_the_tree, tmp_path, pyth
         env={"TZ": "Asia/Kathmandu", "LC_ALL": "C"},
         cwd=str(tmp_path),
     )
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.code, result.stderr) == (0, "")
     assert contents(tmp_path / "out" / "put") == contents(dist)
 
 
@@ -113,14 +108,14 @@ def test_a_build_replaces_an_older_one(dist, tmp_path):
 
 
 def test_without_a_folder_named_it_is_dist(dist, copy_of_the_tree):
-    assert build(copy_of_the_tree, None).returncode == 0
+    assert build(copy_of_the_tree, None).code == 0
     assert contents(copy_of_the_tree / "dist") == contents(dist)
 
 
 def test_a_source_that_is_missing_is_an_error_and_nothing_is_written(copy_of_the_tree, tmp_path):
     (copy_of_the_tree / "bencode.py").unlink()
     result = build(copy_of_the_tree, tmp_path / "output")
-    assert result.returncode == 1
+    assert result.code == 1
     assert "bencode.py" in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "output").exists()
@@ -277,29 +272,23 @@ def test_only_what_a_command_needs_is_imported(command, needed, others, dist):
     "command",
     [["udp_tracker_client.pyz", "announce"], ["tracker_client.pyz", "udp", "announce"]],
 )
-def test_a_signal_ends_a_bundle_without_a_traceback(command, number, code, dist, tracker):
+def test_a_signal_ends_a_bundle_without_a_traceback(
+    command, number, code, dist, tracker, start_script
+):
     tracker.udp_fault = "silent"
-    process = subprocess.Popen(
-        [sys.executable, str(dist / command[0])] + command[1:] + [tracker.udp_url, HASH],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = start_script(dist / command[0], *command[1:], tracker.udp_url, HASH)
     tracker.wait_for(lambda record: record.action == "connect")
     process.send_signal(number)
-    assert process.communicate(timeout=5) == (b"", b"")
+    assert process.communicate(timeout=SOON) == ("", "")
     assert process.returncode == code
 
 
-def test_the_one_tool_ends_a_monitor_with_its_summary(dist, tracker):
-    process = subprocess.Popen(
-        [sys.executable, str(dist / "tracker_client.pyz"), "check", "monitor", tracker.udp_url],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+def test_the_one_tool_ends_a_monitor_with_its_summary(dist, tracker, start_script):
+    process = start_script(dist / "tracker_client.pyz", "check", "monitor", tracker.udp_url)
     # The first probe has ended when its line is there.
     assert json.loads(process.stderr.readline())["status"] == "ok"
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=5)
-    assert (process.returncode, errors) == (0, b"")
+    output, errors = process.communicate(timeout=SOON)
+    assert (process.returncode, errors) == (0, "")
     (monitored,) = json.loads(output)["udp_trackers"]
     assert monitored["status"]["message"] == "monitor interrupted"

@@ -28,8 +28,8 @@ SCRIPTS = {
     "http_tracker_client": ["http_tracker_client.py", "bencode.py"],
     "tracker_checker": ["tracker_checker.py", "bencode.py"],
 }
-SCRIPT_MAIN = os.path.join("tools", "script_main.py")
-ONE_TOOL_MAIN = os.path.join("tools", "tracker_client_main.py")
+SCRIPT_MAIN = os.path.join("tools", "bundle", "script_main.py")
+ONE_TOOL_MAIN = os.path.join("tools", "bundle", "tracker_client_main.py")
 NAME_LINE = b'NAME = "udp_tracker_client"\n'
 
 

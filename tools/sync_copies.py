@@ -12,7 +12,7 @@ is its home, where it is edited; the others carry it. In each file two lines sur
     ...
     # --- end of carried region: wire format ---
 
-The scripts are the *.py files of the project's top folder and of its tools/. A home is named
+The scripts are the *.py files of the project's top folder and of tools/bundle/. A home is named
 by its path from the top folder.
 
 Exit codes: 0 all copies are equal (or were made so), 1 --check found one that differs, 2 the
@@ -49,7 +49,7 @@ def read_lines(root: str, file: str) -> list:
 def find_scripts(root: str) -> list:
     """Returns the paths, from root, of all files that may have regions, sorted."""
     found = []
-    for folder in ("", "tools"):
+    for folder in ("", os.path.join("tools", "bundle")):
         if not folder or os.path.isdir(os.path.join(root, folder)):
             names = sorted(os.listdir(os.path.join(root, folder)))
             found += [os.path.join(folder, name) for name in names if name.endswith(".py")]

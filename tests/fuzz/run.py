@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """Feed the scripts with random, mutated and hostile data, as fast as it goes.
 
-    python3 fuzz/run.py FAMILY [--runs N | --seconds S] [--seed N] [--keep DIR]
-    python3 fuzz/run.py FAMILY --replay FILE
+    python3 tests/fuzz/run.py FAMILY [--runs N | --seconds S] [--seed N] [--keep DIR]
+    python3 tests/fuzz/run.py FAMILY --replay FILE
 
 The families:
 
@@ -32,8 +32,9 @@ import time
 import traceback
 from collections import Counter
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [os.path.join(ROOT, "fuzz"), ROOT]
+FUZZ = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(FUZZ))
+sys.path[:0] = [FUZZ, ROOT]
 
 FAMILIES = ("exchange", "http", "bencode", "inputs", "reports")
 LONGEST = 10  # seconds of processor time that a case may take
@@ -147,7 +148,7 @@ def replay(name, family, path):
 
 def parse_arguments(argv):
     parser = argparse.ArgumentParser(
-        prog="fuzz/run.py",
+        prog="tests/fuzz/run.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s FAMILY [options]",

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """Measure the checker with thousands of trackers, and beside other checkers: one command, one run.
 
-    python3 bench/bench_checker.py
+    python3 tests/bench/bench_checker.py
 
 All trackers are on loopback, each at an address of its own in 127.0.0.0/8. The silent ones take
 datagrams or connections and never answer, so that a check of one takes the whole time-out; what
@@ -29,7 +29,8 @@ from contextlib import contextmanager
 
 from servers import server
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(TESTS)
 
 TIMEOUT = "5"  # seconds, of each check
 PATIENCE = 400  # seconds after which a run is ended
@@ -108,7 +109,7 @@ def serve_silent_http(ready):
 def serve_live_udp(ready):
     """Runs a tracker that answers from whatever address it is asked at."""
     # Not imported by the process that starts the checker, see run().
-    sys.path.insert(0, os.path.join(ROOT, "tests"))
+    sys.path.insert(0, TESTS)
     from loopback_tracker import LoopbackTracker
 
     with LoopbackTracker(hosts=("0.0.0.0",)) as tracker:

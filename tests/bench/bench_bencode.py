@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """Measure bencode.py beside other bencode libraries: one command, one run.
 
-    python3 bench/bench_bencode.py
+    python3 tests/bench/bench_bencode.py
 
 Decodes and encodes three documents with each library in turn, round after round, and compares
 within the rounds, so that a busy machine slows all of them alike. Times are processor time.
@@ -29,7 +29,7 @@ import venv
 from collections import namedtuple
 from statistics import median
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 # Before anything installed: the package bencode.py of PyPI has a module bencode as well.
 sys.path.insert(0, ROOT)
 import bencode  # noqa: E402

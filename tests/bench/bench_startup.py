@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """Measure how long the scripts take from their start to their exit: one command, one run.
 
-    python3 bench/bench_startup.py
+    python3 tests/bench/bench_startup.py
 
 What a script may take is a multiple of what the interpreter takes to import the libraries that
 it needs. All commands run in turn, round after round, so that a busy machine slows all of them
@@ -30,8 +30,9 @@ import time
 from collections import namedtuple
 from statistics import median
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(ROOT, "tests"))
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(TESTS)
+sys.path.insert(0, TESTS)
 from loopback_tracker import LoopbackTracker  # noqa: E402
 from servers import server  # noqa: E402
 
