@@ -42,7 +42,8 @@ INFO_HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 UDP_BASE = "import socket, struct, json, argparse"
 HTTP_BASE = "import urllib.request, json, argparse"
 
-# base: the name of the command whose median, times limit, is the most this one may take
+# base: the name of the command whose median, times limit, is the most this one may take; None
+# for no limit
 Command = namedtuple("Command", "name arguments exit_code base limit")
 
 
@@ -57,13 +58,8 @@ def commands_for(folder, udp_url, http_url):
         Command("A: " + UDP_BASE, ["-c", UDP_BASE], 0, None, None),
         Command("B: " + HTTP_BASE, ["-c", HTTP_BASE], 0, None, None),
         Command("UDP announce", [udp, "announce", udp_url, INFO_HASH], 0, "A", 1.35),
-        Command("UDP client --version", [udp, "--version"], 0, "A", 1.25),
-        Command("UDP client, usage error", [udp, "announce", udp_url, "x"], 2, "A", 1.25),
-        Command("HTTP announce", [http, "announce", http_url, INFO_HASH], 0, "B", 1.25),
-        Command("HTTP client --version", [http, "--version"], 0, "A", 1.25),
-        Command("HTTP client, usage error", [http, "announce", http_url, "x"], 2, "A", 1.25),
-        Command("checker --version", [checker, "--version"], 0, "A", 1.8),
-        Command("checker, usage error", [checker, udp_url, "--timeout", "x"], 2, "A", 1.8),
+        Command("HTTP announce", [http, "announce", http_url, INFO_HASH], 0, "B", 0.95),
+        Command("checker --version", [checker, "--version"], 0, "A", None),
     ]
 
 
@@ -126,8 +122,9 @@ def report(commands, samples):
         if command.base:
             base_seconds, base_processor = bases[command.base]
             ratio = "{:.2f} {}".format(seconds / base_seconds, command.base)
-            limit = "{:.2f} {}".format(command.limit, command.base)
             processor_ratio = "{:.2f} {}".format(processor / base_processor, command.base)
+        if command.limit:
+            limit = "{:.2f} {}".format(command.limit, command.base)
             verdict = "ok" if seconds <= command.limit * base_seconds else "over"
         if verdict == "over":
             over.append(command.name)
