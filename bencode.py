@@ -4,6 +4,7 @@
 
     bencode.decode(b"d8:intervali1800ee")      # {b"interval": 1800}
     bencode.encode({b"interval": 1800})        # b"d8:intervali1800ee"
+    bencode.info_hash(torrent)                 # the 20 bytes that trackers know a .torrent by
 
     bencode.py FILE                            # as a command: shows a file as JSON
 
@@ -11,30 +12,18 @@ This file needs nothing but python3 (3.6 or newer). decode() is strict where lax
 damage, and lenient where real trackers are sloppy: keys may be unsorted or repeated. Both ways
 work with one loop and a stack of their own, so that no depth can exhaust Python's.
 
-It reads from top to bottom: the error, decoding, encoding, the output as JSON, the command line.
-Regions between "carried region" lines stand word for word in the sibling scripts too.
+The map, from top to bottom:
+    decoding            decode(), its rare elements and errors
+    info hash           info_hash()
+    encoding            encode()
+    output              decoded values as JSON
+    command line        options, main()
+    what is shared      parser and output, which stand word for word in the sibling scripts too
 """
-# --- carried region: start (home: udp_tracker_client.py) ---
-if __name__ == "__main__":
-    # Ctrl-C and SIGTERM end the script without a traceback, also while it still imports.
-    # _signal is what signal is made of, without the enums that take a while to build.
-    try:
-        import os
-        import _signal
-
-        _signal.signal(_signal.SIGINT, lambda number, frame: os._exit(130))
-        _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
-    except KeyboardInterrupt:
-        raise SystemExit(130)
-    # Neither imports nor a single request make much garbage, and to look for it among all that is
-    # imported takes a millisecond. The checker turns it on again.
-    import gc
-
-    gc.disable()
-# --- end of carried region: start ---
-
 import errno
+import json
 import os
+import signal
 import sys
 
 VERSION = "0.1.0"
@@ -64,11 +53,10 @@ class BencodeError(ValueError):
 # --- decoding ---
 
 
-def decode(data: bytes, strict: bool = False) -> "int | bytes | list | dict":
+def decode(data: bytes) -> "int | bytes | list | dict":
     """Returns the value that data stands for: int, bytes, list, or dict with bytes as keys.
 
-    The keys of a dict are in the order of data; of a repeated key the last value stands. With
-    strict, keys have to be sorted and unique, as BEP 3 demands.
+    The keys of a dict are in the order of data; of a repeated key the last value stands.
 
     Raises BencodeError for anything that is not exactly one bencoded value, and beyond
     MAX_LEVELS and MAX_DIGITS; TypeError unless data is bytes, bytearray or memoryview.
@@ -115,10 +103,7 @@ def decode(data: bytes, strict: bool = False) -> "int | bytes | list | dict":
                     end = start + length
                     if end > size:
                         raise cut_off_error(length, size - start, position)
-                    previous = key
                     key = data[start:end]
-                    if strict and previous is not None and key <= previous:
-                        raise order_error(previous, key, position)
                     position = end
                     byte = data[position]
 
@@ -203,39 +188,6 @@ def read_length(data: bytes, position: int) -> tuple:
     raise BencodeError(message.format(excerpt(text + colon)), position)
 
 
-def raw_values(data: bytes) -> dict:
-    """Returns {key: the bytes that its value has in data} for a dictionary that decode() takes.
-
-    For hashes, as that of the info dictionary of a .torrent: data may not be sorted, and then
-    encode() gives other bytes. Of a repeated key the last value stands.
-    """
-    values = {}
-    position = 1
-    while data[position : position + 1] != b"e":
-        key_end = end_of(data, position)
-        key = data[position:key_end].partition(b":")[2]
-        position = end_of(data, key_end)
-        values[key] = data[key_end:position]
-    return values
-
-
-def end_of(data: bytes, position: int) -> int:
-    """Returns the position after the element that begins at position; data is known to be good."""
-    depth = 0
-    while True:
-        byte = data[position : position + 1]
-        if byte.isdigit():
-            colon = data.index(b":", position)
-            position = colon + 1 + int(data[position:colon])
-        elif byte == b"i":
-            position = data.index(b"e", position) + 1
-        else:
-            depth += -1 if byte == b"e" else 1
-            position += 1
-        if not depth:
-            return position
-
-
 def cut_off_error(length: int, left: int, position: int) -> BencodeError:
     """Returns the error for a string of which only some bytes are left in the data."""
     message = "the data ends inside a string: expected {} bytes, found {}"
@@ -257,18 +209,65 @@ def unexpected(data: bytes, position: int, expected: str) -> BencodeError:
     return BencodeError("expected {}, found {}".format(expected, found), position)
 
 
-def order_error(previous: bytes, key: bytes, position: int) -> BencodeError:
-    """Returns the error for a key that strict decoding does not take after the previous one."""
-    message = "repeated key: expected each key once, found {} again"
-    if key != previous:
-        message = "unsorted keys: expected them in the order of their bytes, found {} after {}"
-    return BencodeError(message.format(excerpt(key), excerpt(previous)), position)
-
-
 def excerpt(data: bytes, start: int = 0) -> str:
     """Returns the bytes from start on, but not more than a few, as quoted printable ASCII."""
     end = start + EXCERPT_SIZE
     return repr(data[start:end])[1:] + ("..." if len(data) > end else "")
+
+
+# --- info hash ---
+
+
+def info_hash(data: bytes) -> bytes:
+    """Returns the 20 bytes that trackers know a .torrent by, of a hybrid those of version 1.
+
+    They are the SHA-1 of the info dictionary, or the first bytes of its SHA-256 where it is of
+    version 2 alone (BEP 52): of the bytes as they stand in data, since encoded again they may be
+    others. Raises BencodeError where data is no bencode or has no info dictionary.
+    """
+    import hashlib
+
+    torrent = decode(data)
+    info = torrent.get(b"info") if isinstance(torrent, dict) else None
+    if not isinstance(info, dict):
+        raise BencodeError("no .torrent: expected a dictionary with a dictionary info", 0)
+    raw = raw_value(bytes(data), b"info")
+    if b"pieces" in info or info.get(b"meta version") != 2:
+        return hashlib.sha1(raw).digest()
+    return hashlib.sha256(raw).digest()[:20]
+
+
+def raw_value(data: bytes, key: bytes) -> bytes:
+    """Returns the bytes that a key's value has in data, which is a dictionary that has the key.
+
+    Of a repeated key the last value stands.
+    """
+    value = None
+    position = 1
+    while data[position : position + 1] != b"e":
+        key_end = end_of(data, position)
+        end = end_of(data, key_end)
+        if data[position:key_end].partition(b":")[2] == key:
+            value = data[key_end:end]
+        position = end
+    return value
+
+
+def end_of(data: bytes, position: int) -> int:
+    """Returns the position after the element that begins at position; data is known to be good."""
+    depth = 0
+    while True:
+        byte = data[position : position + 1]
+        if byte.isdigit():
+            colon = data.index(b":", position)
+            position = colon + 1 + int(data[position:colon])
+        elif byte == b"i":
+            position = data.index(b"e", position) + 1
+        else:
+            depth += -1 if byte == b"e" else 1
+            position += 1
+        if not depth:
+            return position
 
 
 # --- encoding ---
@@ -355,6 +354,171 @@ def to_json(value: "int | bytes | list | dict") -> "int | str | list | dict":
     return value
 
 
+# --- command line ---
+
+EXAMPLES = """\
+Byte strings that are UTF-8 are shown as text, others as {"hex": "..."}.
+
+examples:
+  bencode.py debian.torrent
+  bencode.py --format compact debian.torrent | jq .announce
+  curl -s http://tracker.example.org/scrape | bencode.py -
+
+exit codes:
+  0 the file was shown, 1 it is not bencode or cannot be read, 2 wrong usage
+"""
+
+
+def parse_arguments(argv: list):
+    """Returns the argparse namespace: file, format."""
+    description = "Show a bencoded file (a .torrent, a tracker's reply) as JSON."
+    parser = new_parser("bencode.py", "%(prog)s FILE [options]", description, EXAMPLES)
+    parser.add_argument("file", metavar="FILE", help="the file to show, or - for standard input")
+    parser.add_argument(
+        "--format",
+        choices=["pretty", "json", "text", "compact"],
+        default="pretty",
+        help="pretty (the default; json and text are the same): indented; compact: one line",
+    )
+    return parse_tied(parser, *tie_options(parser, argv))
+
+
+def read_file(name: str) -> bytes:
+    """Returns the content of the file, or of standard input for -. Raises OSError."""
+    if name == "-":
+        with open(0, "rb", closefd=False) as stream:
+            return stream.read()
+    with open(name, "rb") as stream:
+        return stream.read()
+
+
+def decode_file(data: bytes):
+    """Decodes data that may end with white space, as some trackers' replies; BencodeError."""
+    try:
+        return decode(data)
+    except BencodeError:
+        return decode(data.rstrip(b" \t\r\n"))
+
+
+def main(argv: list) -> int:
+    """Shows a bencoded file as JSON on stdout; returns the exit code."""
+    arguments = parse_arguments(argv)
+    try:
+        value = decode_file(read_file(arguments.file))
+    except OSError as error:
+        kind, message = "unreadable_file", error.strerror
+    except BencodeError as error:
+        kind, message = "invalid_bencode", str(error)
+    else:
+        write_stdout(to_json_text(to_json(value), pretty=arguments.format != "compact") + "\n")
+        return 0
+    write_record("error", kind=kind, source=arguments.file, message=message)
+    return 1
+
+
+# --- what the scripts share: regions that stand word for word in several of them ---
+
+
+# --- carried region: parser (home: udp_tracker_client.py) ---
+def new_parser(prog: str, usage: str, description: str, examples: str):
+    """Returns an argparse parser with one line for a usage error and no abbreviated options."""
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message):
+            write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
+            raise SystemExit(2)
+
+        def print_help(self, file=None):
+            write_stdout(self.format_help())
+
+    parser = Parser(
+        prog=prog,
+        usage=usage,
+        description=description,
+        epilog=examples,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=80),
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    return parser
+
+
+def tie_options(parser, argv: list) -> tuple:
+    """Splits argv into options, each tied to its value as in --key=-4, and positional arguments.
+
+    argparse would take `--key -4` for two options, and before 3.7 it cannot have options amid a
+    list of positional arguments. Which options take a value is asked of the parser.
+    """
+    known = parser._option_string_actions
+    options, positionals, words = [], [], iter(argv)
+
+    def takes_value(name):
+        return name in known and known[name].nargs != 0
+
+    def tie(name, value):
+        options.append(name if value is None else "{}={}".format(name, value))
+
+    for word in words:
+        if word == "--":
+            positionals.extend(words)
+        elif word == "-" or not word.startswith("-"):
+            positionals.append(word)
+        elif word.startswith("--"):
+            tie(word, next(words, None) if takes_value(word) else None)
+        else:
+            # Short options may stand together, the last with its value: -vo FILE, -voFILE.
+            for position, letter in enumerate(word[1:], 2):
+                name = "-" + letter
+                if takes_value(name):
+                    tie(known[name].option_strings[-1], word[position:] or next(words, None))
+                    break
+                options.append(name)
+    return options, positionals
+
+
+def parse_tied(parser, options: list, positionals: list):
+    """Returns the namespace for what tie_options() returned; --version ends the command."""
+    if "--version" in options:
+        write_stdout("{} {}\n".format(parser.prog, VERSION))
+        raise SystemExit(0)
+    for option in options:
+        require_option(parser, option.partition("=")[0])
+    if "--" in positionals or any(option.endswith("=--") for option in options):
+        # argparse would make an empty list of it.
+        parser.error("'--' is no value that anything has")
+    return parser.parse_args(options + ["--"] + positionals)
+
+
+def require_option(parser, name: str) -> None:
+    """Ends in a usage error for an option that the parser has not, naming one that is near."""
+    known = parser._option_string_actions
+    if name not in known:
+        import difflib
+
+        near = [option for option in known if option.startswith(name)]
+        near = near or difflib.get_close_matches(name, known, 1, cutoff=0.75)
+        hint = "; did you mean {}?".format(near[0]) if near else ""
+        parser.error("there is no option {}{}".format(name, hint))
+
+
+def argument_type(parse):
+    """Makes an argparse type of a function that raises ValueError with what was expected."""
+
+    def parse_argument(text):
+        try:
+            return parse(text)
+        except ValueError as error:
+            import argparse
+
+            raise argparse.ArgumentTypeError(str(error))
+
+    return parse_argument
+
+
+# --- end of carried region: parser ---
+
+
 # --- carried region: output (home: udp_tracker_client.py) ---
 class Failure(Exception):
     """Why a request has no answer: `kind` is a word for programs, the text is for people."""
@@ -375,8 +539,6 @@ def escape(text: str) -> str:
 
 def to_json_text(value, pretty: bool) -> str:
     """Returns value as ASCII JSON: indented by two spaces, or on one line without spaces."""
-    import json
-
     if pretty:
         return json.dumps(value, indent=2)
     return json.dumps(value, separators=(",", ":"))
@@ -422,22 +584,19 @@ def write_record(name: str, **fields) -> None:
     write_stderr(to_json_text({name: fields}, pretty=False))
 
 
-def run(main) -> None:
-    """Runs main(arguments) as a command and ends the process with the exit code it returns."""
-    out_of_memory = False
+def run_and_exit(main) -> None:
+    """Runs main(arguments) as a command and ends the process with the exit code it returns.
+
+    Ctrl-C and SIGTERM end it at once, with 130 and 143, unless main() handles them itself.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: os._exit(128 + number))
     try:
         code = main(sys.argv[1:])
     except SystemExit as stop:
         code = stop.code
     except Failure as failure:
         write_record("error", kind=failure.kind, source="stdout", message=str(failure))
-        code = 1
-    except MemoryError:
-        # Until this block ends, all that the error has come through remains in memory.
-        out_of_memory = True
-    if out_of_memory:
-        text = "there is not enough memory for it"
-        write_record("error", kind="too_large", source="memory", message=text)
         code = 1
     # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
     # could not take would be tried again, with a traceback.
@@ -447,84 +606,5 @@ def run(main) -> None:
 # --- end of carried region: output ---
 
 
-# --- command line ---
-
-EXAMPLES = """\
-Byte strings that are UTF-8 are shown as text, others as {"hex": "..."}.
-
-examples:
-  bencode.py debian.torrent
-  bencode.py --format compact debian.torrent | jq .announce
-  curl -s http://tracker.example.org/scrape | bencode.py -
-
-exit codes:
-  0 the file was shown, 1 it is not bencode or cannot be read, 2 wrong usage
-"""
-
-
-def parse_arguments(argv: list):
-    """Returns the argparse namespace: file, format."""
-    import argparse
-
-    def exit_with_usage_error(message):
-        write_stderr("bencode.py: error: {} (see --help)".format(escape(message)))
-        raise SystemExit(2)
-
-    parser = argparse.ArgumentParser(
-        prog="bencode.py",
-        description="Show a bencoded file (a .torrent, a tracker's reply) as JSON.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.error = exit_with_usage_error
-    parser.print_help = lambda: write_stdout(parser.format_help())
-    parser.add_argument("--version", action="store_true", help="show the version and exit")
-    parser.add_argument("file", metavar="FILE", help="the file to show, or - for standard input")
-    parser.add_argument(
-        "--format",
-        choices=["pretty", "json", "compact"],
-        default="pretty",
-        help="pretty (the default; json is the same): indented; compact: one line",
-    )
-    if "--version" in argv:
-        write_stdout("bencode.py {}\n".format(VERSION))
-        raise SystemExit(0)
-    return parser.parse_args(argv)
-
-
-def read_file(name: str) -> bytes:
-    """Returns the content of the file, or of standard input for -. Raises OSError."""
-    if name == "-":
-        with open(0, "rb", closefd=False) as stream:
-            return stream.read()
-    with open(name, "rb") as stream:
-        return stream.read()
-
-
-def decode_file(data: bytes):
-    """Decodes data that may end with white space, as some trackers' replies; BencodeError."""
-    try:
-        return decode(data)
-    except BencodeError:
-        return decode(data.rstrip(b" \t\r\n"))
-
-
-def main(argv: list) -> int:
-    """Shows a bencoded file as JSON on stdout; returns the exit code."""
-    arguments = parse_arguments(argv)
-    try:
-        value = decode_file(read_file(arguments.file))
-    except OSError as error:
-        kind, message = "unreadable_file", error.strerror
-    except BencodeError as error:
-        kind, message = "invalid_bencode", str(error)
-    else:
-        write_stdout(to_json_text(to_json(value), pretty=arguments.format != "compact") + "\n")
-        return 0
-    write_record("error", kind=kind, source=arguments.file, message=message)
-    return 1
-
-
 if __name__ == "__main__":
-    run(main)
+    run_and_exit(main)

@@ -9,596 +9,43 @@ Needs python3 (3.6 or newer) and bencode.py beside it, nothing else. It follows 
 BEP 7 (IPv6), BEP 23 (compact peers), BEP 24 (external ip), BEP 31 (retry in), BEP 48 (scrape)
 and BEP 52 (truncated version 2 info hashes).
 
-It reads from top to bottom: arguments and names, the URLs and replies as pure functions, fetching
-under a deadline, the output, the command line. Regions between "carried region" lines stand word
-for word in the sibling scripts too; tools/sync_copies.py keeps them equal, so that every script
-remains a single file.
+The idea: what is asked and what an answer says are pure functions; what comes over the wire is
+read by a parser that does no I/O; and fetching is written as steps, generator functions that
+yield what they wait for. Here one loop of a dozen lines runs them alone, under one deadline; in
+the checker a loop runs thousands side by side.
+
+The map, from top to bottom:
+    http urls           the URL and query of an announce and of a scrape
+    http answers        what a reply says, and whether it is an answer at all
+    http fetch          one URL, through proxies, TLS and redirects
+    http reply          bytes in, a response out: HTTP as servers really write it
+    steps               how steps wait; connecting, and TLS
+    question, output    running the steps alone, and replies as JSON
+    command line        options, help, main()
+    what is shared      parser, options, URLs, addresses, output: the plumbing
+
+What the scripts share stands in each of them, word for word, between "carried region" lines;
+tools/sync_copies.py keeps it equal, so that every script remains a single file.
 """
-# --- carried region: start (home: udp_tracker_client.py) ---
-if __name__ == "__main__":
-    # Ctrl-C and SIGTERM end the script without a traceback, also while it still imports.
-    # _signal is what signal is made of, without the enums that take a while to build.
-    try:
-        import os
-        import _signal
-
-        _signal.signal(_signal.SIGINT, lambda number, frame: os._exit(130))
-        _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
-    except KeyboardInterrupt:
-        raise SystemExit(130)
-    # Neither imports nor a single request make much garbage, and to look for it among all that is
-    # imported takes a millisecond. The checker turns it on again.
-    import gc
-
-    gc.disable()
-# --- end of carried region: start ---
-
 import errno
-import io
+import json
 import os
+import re
+import selectors
+import signal
+import socket
 import sys
 import time
 from collections import namedtuple
+from urllib.parse import quote, unquote_to_bytes, urljoin
 
 VERSION = "0.1.0"
 USER_AGENT = "http_tracker_client.py/" + VERSION
 
 
-# --- carried region: output (home: udp_tracker_client.py) ---
-class Failure(Exception):
-    """Why a request has no answer: `kind` is a word for programs, the text is for people."""
-
-    def __init__(self, kind, message):
-        super().__init__(message)
-        self.kind = kind
-
-
-def escape(text: str) -> str:
-    """Returns text with control characters, direction marks and the like written as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
-
-
-def to_json_text(value, pretty: bool) -> str:
-    """Returns value as ASCII JSON: indented by two spaces, or on one line without spaces."""
-    import json
-
-    if pretty:
-        return json.dumps(value, indent=2)
-    return json.dumps(value, separators=(",", ":"))
-
-
-def write_stdout(text: str) -> None:
-    """Writes text to stdout, whole and at once; a reader that has gone away is not an error.
-
-    Raises Failure (output_failed) when it cannot be written, as on a full disk.
-    """
-    try:
-        if sys.stdout is None:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        # Not by sys.stdout.write(): where stdout is unbuffered or does not block, that drops what
-        # is not taken at the first try.
-        raw = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
-        left = memoryview(text.encode(sys.stdout.encoding, "backslashreplace"))
-        while left:
-            written = raw.write(left)
-            if written is None:
-                import select
-
-                select.select([], [raw], [])
-            left = left[written or 0 :]
-    except BrokenPipeError:
-        pass
-    except OSError as error:
-        raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
-
-
-def write_stderr(text: str, end: str = "\n") -> None:
-    """Writes a line to stderr; there is no place left to complain when that fails."""
-    try:
-        if sys.stderr is not None:
-            sys.stderr.write(text + end)
-            sys.stderr.flush()
-    except OSError:
-        pass
-
-
-def write_record(name: str, **fields) -> None:
-    """Writes {name: fields} to stderr as one line of compact JSON."""
-    write_stderr(to_json_text({name: fields}, pretty=False))
-
-
-def run(main) -> None:
-    """Runs main(arguments) as a command and ends the process with the exit code it returns."""
-    out_of_memory = False
-    try:
-        code = main(sys.argv[1:])
-    except SystemExit as stop:
-        code = stop.code
-    except Failure as failure:
-        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
-        code = 1
-    except MemoryError:
-        # Until this block ends, all that the error has come through remains in memory.
-        out_of_memory = True
-    if out_of_memory:
-        text = "there is not enough memory for it"
-        write_record("error", kind="too_large", source="memory", message=text)
-        code = 1
-    # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
-    # could not take would be tried again, with a traceback.
-    os._exit(code or 0)
-
-
-# --- end of carried region: output ---
-
-
-# --- carried region: arguments (home: udp_tracker_client.py) ---
-def new_parser(prog: str, usage: str, description: str, examples: str):
-    """Returns an argparse parser with one line for a usage error and no abbreviated options."""
-    import argparse
-
-    # It asks gettext for a translation of its own words, which have none: looking for one takes
-    # longer than all the rest.
-    argparse._ = str
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message):
-            write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
-            raise SystemExit(2)
-
-        def print_help(self, file=None):
-            self.formatter_class = argparse.RawDescriptionHelpFormatter
-            write_stdout(self.format_help())
-
-        def parse(self, options, positionals):
-            """Returns the namespace for what split_arguments() returned."""
-            # argparse would drop it.
-            if "--" in positionals or any(word.partition("=")[2] == "--" for word in options):
-                self.error("'--' is no value that anything has")
-            return self.parse_args(options + ["--"] + positionals)
-
-    # argparse asks for one at each option, and to look for the terminal's width is slow.
-    formatter = argparse.RawDescriptionHelpFormatter(prog, width=80)
-    return Parser(
-        prog=prog,
-        usage=usage,
-        description=description,
-        epilog=examples,
-        formatter_class=lambda prog: formatter,
-        allow_abbrev=False,
-    )
-
-
-def checked(parse):
-    """Makes an argparse type of a function that raises ValueError with what was expected."""
-
-    def parse_argument(text):
-        try:
-            return parse(text)
-        except ValueError as error:
-            import argparse
-
-            raise argparse.ArgumentTypeError(str(error))
-
-    return parse_argument
-
-
-DIGITS = frozenset("0123456789")
-HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
-BASE32_DIGITS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
-NAME_CHARACTERS = HEX_DIGITS | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-_")
-HOST_CHARACTERS = NAME_CHARACTERS | {"."}
-SCHEME_CHARACTERS = NAME_CHARACTERS - {"_"} | {"+", "."}
-
-
-def is_hex(text: str, digits: int) -> bool:
-    return len(text) == digits and HEX_DIGITS.issuperset(text)
-
-
-def split_arguments(argv: list, valued: dict) -> tuple:
-    """Splits argv into options, each tied to its value, and positional arguments.
-
-    argparse would take `--key -4` for two options, and before 3.7 it cannot have options amid a
-    list of positional arguments. valued has the options that take a value, with their long
-    names: {"--output": "--output", "-o": "--output"}.
-    """
-    options, positionals, words = [], [], iter(argv)
-
-    def tie(name, value):
-        options.append(name if value is None else name + "=" + value)
-
-    for word in words:
-        if word == "--":
-            positionals.extend(words)
-        elif word == "-" or not word.startswith("-"):
-            positionals.append(word)
-        elif word in valued:
-            tie(valued[word], next(words, None))
-        elif word.startswith("--"):
-            options.append(word)
-        else:
-            for position, letter in enumerate(word[1:], 2):
-                name = valued.get("-" + letter)
-                if name:
-                    tie(name, word[position:] or next(words, None))
-                    break
-                options.append("-" + letter)
-    return options, positionals
-
-
-def whole_number(low: int, high: int):
-    """Returns an argparse type for whole numbers from low to high."""
-
-    def parse(text):
-        digits = text[1:] if text[:1] in ("+", "-") else text
-        # Checked before int() sees it, which takes the digits of every script and underscores.
-        if digits and DIGITS.issuperset(digits) and len(digits) < 30 and low <= int(text) <= high:
-            return int(text)
-        raise ValueError(
-            "{!r} is not a whole number from {} to {}".format(text, low, high)
-        )
-
-    return checked(parse)
-
-
-def seconds(low: float, high: float):
-    """Returns an argparse type for seconds from low, or above it where it is 0, to high."""
-
-    def parse(text):
-        import re
-
-        if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
-            if 0 < float(text) and low <= float(text) <= high:
-                return float(text)
-        bounds = "from {} to".format(low) if low else "above 0, at most"
-        raise ValueError(
-            "{!r} is not a number of seconds {} {:.0f}".format(text, bounds, high)
-        )
-
-    return checked(parse)
-
-
-def parse_info_hash(text: str) -> bytes:
-    """Returns an info hash, or that of a magnet link, as the 20 bytes that trackers know.
-
-    40 hex digits or 32 base32 characters (BEP 9), or 64 hex digits of version 2, of which BEP 52
-    sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
-    Raises ValueError for anything else.
-    """
-    if text[:8].lower() == "magnet:?":
-        values = magnet_values(text, "xt")
-        topics = [value.replace("%3A", ":").replace("%3a", ":") for value in values]
-    else:
-        topics = ["urn:btih:" + text, "urn:btmh:1220" + text, text]
-    for prefix, sizes in (("urn:btih:", (40, 32)), ("urn:btmh:1220", (64,))):
-        for topic in topics:
-            digits = topic[len(prefix) :]
-            if topic.lower().startswith(prefix) and len(digits) in sizes and decode_hash(digits):
-                return decode_hash(digits)
-    raise ValueError(
-        "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
-        "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
-    )
-
-
-def magnet_values(text: str, key: str) -> list:
-    """Returns the values that a magnet link has for a key, as xt, and for xt.1, xt.2 and so on."""
-    import re
-
-    parts = [part.partition("=") for part in text[8:].split("&")]
-    return [value for name, _, value in parts if re.match(key + r"(\.[0-9]+)?\Z", name)]
-
-
-def decode_hash(text: str) -> bytes:
-    """Returns 20 bytes for an info hash in hex or base32, None for what is neither."""
-    if is_hex(text, 40) or is_hex(text, 64):
-        return bytes.fromhex(text)[:20]
-    if len(text) == 32 and BASE32_DIGITS.issuperset(text):
-        import base64
-
-        return base64.b32decode(text.upper())
-    return None
-
-
-def add_common_options(parser, timeout: int) -> None:
-    """Adds the options that every command has; timeout is the default, in seconds."""
-    parser.add_argument("--version", action="store_true", help="show the version and exit")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
-    parser.add_argument(
-        "--timeout",
-        type=seconds(0, 86400),
-        default=timeout,
-        metavar="SECONDS",
-        help="total time allowed, name lookup and resends included (default {})".format(timeout),
-    )
-    families = parser.add_mutually_exclusive_group()
-    for version in (4, 6):
-        families.add_argument(
-            "-{}".format(version),
-            "--ipv{}".format(version),
-            dest="ip_version",
-            action="store_const",
-            const=version,
-            help="use IPv{} only".format(version),
-        )
-
-
-def trace_for(arguments):
-    """Returns the function that says on stderr what is done, None without --verbose."""
-    return (lambda text: write_stderr(escape(text))) if arguments.verbose else None
-
-
-def show_version(options: list, prog: str) -> None:
-    """Ends the command with its version where --version is among the options."""
-    if "--version" in options:
-        write_stdout("{} {}\n".format(prog, VERSION))
-        raise SystemExit(0)
-
-
-# --- end of carried region: arguments ---
-
-
-# --- carried region: client options (home: udp_tracker_client.py) ---
-def parse_peer_id(text: str) -> bytes:
-    """Returns a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes, or ValueError."""
-    if is_hex(text, 40):
-        return bytes.fromhex(text)
-    if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
-        return text.encode("ascii")
-    raise ValueError(
-        "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
-    )
-
-
-def add_format_option(parser) -> None:
-    parser.add_argument(
-        "--format",
-        choices=["pretty", "json", "compact"],
-        default="pretty",
-        help="pretty (default; json is another name for it) or compact, on one line",
-    )
-
-
-def parse_command(argv: list, prog: str, valued: dict, commands: dict, description: str) -> tuple:
-    """Parses the words after the name of a client; only the parser that is needed is built.
-
-    commands has (function that adds its options to a parser, usage, help) for each command, and
-    under None what is said without one. Returns (command, argparse namespace, parser).
-    """
-    options, positionals = split_arguments(argv, valued)
-    show_version(options, prog)
-    command = positionals[0] if positionals else None
-    add_options, usage, examples = commands.get(command, commands[None])
-    parser = new_parser(prog, usage, description, examples)
-    if add_options:
-        add_options(parser)
-        add_format_option(parser)
-    add_common_options(parser, timeout=5)
-    if command is None and {"-h", "--help"} & set(options):
-        parser.print_help()
-        raise SystemExit(0)
-    if not add_options:
-        found = "no command" if command is None else "command {!r}".format(command)
-        parser.error("{}; announce or scrape is expected".format(found))
-    return command, parser.parse(options, positionals[1:]), parser
-
-
-def warn_if_truncated(requested: int, returned: int) -> None:
-    """Writes a warning record when a scrape reply has fewer torrents than were asked for."""
-    if returned < requested:
-        write_record(
-            "warning",
-            kind="scrape_response_truncated",
-            requested=requested,
-            returned=returned,
-            message="the tracker answered for {} of {} torrents".format(returned, requested),
-        )
-
-
-def check_version(host: str, version: int) -> None:
-    """Raises ValueError for an address literal that is not of the IP version asked for."""
-    if version and literal_version(host) not in (None, version):
-        raise ValueError("{0} is not an IPv{1} address, as -{1} asks for".format(host, version))
-
-
-# --- end of carried region: client options ---
-
-
-# --- carried region: names (home: udp_tracker_client.py) ---
-# credentials, port and query are None where the URL has none; path and query are as given.
-Url = namedtuple("Url", "scheme credentials host port path query")
-
-
-def split_url(text: str) -> Url:
-    """Checks a URL and splits it; the host comes out in ASCII, an IPv6 one without brackets.
-
-    Raises ValueError, with what was wrong and what is expected.
-    """
-    check_characters(text)
-    scheme, separator, rest = text.partition("://")
-    if not (separator and scheme[:1].isalpha() and SCHEME_CHARACTERS.issuperset(scheme)):
-        raise ValueError("no scheme; a URL like udp://host:port or http://host/ is expected")
-    authority = rest.split("/")[0].split("?")[0].split("#")[0]
-    credentials, at_sign, location = authority.rpartition("@")
-    literal, bracket, tail = location.rpartition("]")
-    name, _, port = tail.partition(":")
-    if ":" in port or (bracket and (name or not literal.startswith("["))):
-        raise ValueError(
-            "host:port is expected, an IPv6 address in brackets, as [2001:db8::1]:6969"
-        )
-    if port and not (DIGITS.issuperset(port) and len(port) < 6 and 0 < int(port) < 65536):
-        raise ValueError("port {!r} is not a number from 1 to 65535".format(port))
-    path, question_mark, query = rest[len(authority) :].partition("#")[0].partition("?")
-    return Url(
-        scheme.lower(),
-        credentials if at_sign else None,
-        check_host(literal[1:] if bracket else name, bool(bracket)),
-        int(port) if port else None,
-        path,
-        query if question_mark else None,
-    )
-
-
-def check_characters(text: str) -> None:
-    """Raises ValueError for what no URL has; before it is parsed, so that no request is forged."""
-    if not text.isprintable() or " " in text or "\\" in text:
-        raise ValueError("a URL has no spaces, control characters or backslashes")
-
-
-def check_host(host: str, bracketed: bool) -> str:
-    """Returns the host in ASCII: an IPv6 literal (its scope after a %) or an IDNA name.
-
-    Raises ValueError when it is neither.
-    """
-    if bracketed:
-        address, percent, scope = host.partition("%")
-        if scope.startswith("25") and len(scope) > 2:
-            scope = scope[2:]
-        known = scope and (HOST_CHARACTERS | {"~"}).issuperset(scope)
-        if literal_version(address) != 6 or (percent and not known):
-            raise ValueError("{!r} is not an IPv6 address".format(host))
-        return address + percent + scope
-    # The codec takes minutes for long names.
-    if host and max(host) > "\x7f" and len(host) < 255:
-        try:
-            host = host.encode("idna").decode("ascii")
-        except UnicodeError:
-            raise ValueError("{!r} is not a host name".format(host))
-    lengths = [len(label) for label in (host[:-1] if host.endswith(".") else host).split(".")]
-    known = HOST_CHARACTERS.issuperset(host)
-    if not (known and len(host) < 255 and 0 < min(lengths) and max(lengths) < 64):
-        raise ValueError("{!r} is not a host name or an address".format(host))
-    return host
-
-
-def literal_version(host: str):
-    """Returns the IP version of an address literal, 4 or 6; None for a name."""
-    import socket
-
-    version = 6 if ":" in host else 4
-    family = socket.AF_INET6 if version == 6 else socket.AF_INET
-    try:
-        socket.inet_pton(family, host.partition("%")[0])
-    except (OSError, ValueError):
-        return None
-    return version
-
-
-def show_address(address: tuple) -> str:
-    """Returns a socket address as 198.51.100.7:6969 or [2001:db8::1]:6969."""
-    return ("[{}]:{}" if ":" in address[0] else "{}:{}").format(address[0], address[1])
-
-
-def look_up(host: str, port: int, version: int) -> list:
-    """Returns the addresses of a host, in the order the system would try them.
-
-    version is 4 or 6, None for both. Each is a socket address: (IPv4 address, port) or (IPv6
-    address, port, flow, scope). This blocks, for a name as long as the system's resolver takes.
-    Raises Failure (resolve_failed, unreachable).
-    """
-    import socket
-
-    literal = literal_version(host)
-    if literal and version not in (None, literal):
-        raise Failure("unreachable", "{} is not an IPv{} address".format(host, version))
-    if literal == 4:
-        return [(host, port)]
-    family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(version, socket.AF_UNSPEC)
-    flags = socket.AI_NUMERICHOST if literal else 0
-    try:
-        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a name that can be looked up"
-        raise Failure("resolve_failed", "{}: {}".format(host, reason))
-    addresses = []
-    for _, _, _, _, address in found:
-        if address[0].lower().startswith("::ffff:") and "." in address[0]:
-            # An IPv4-mapped address is the IPv4 network in another notation.
-            address = (address[0][7:], port)
-        if address not in addresses:
-            addresses.append(address)
-    return addresses
-
-
-def start_thread(work, *arguments) -> bool:
-    """Starts work(*arguments) on a thread; False where no more threads are to be had."""
-    # threading takes a while to import, and waits for each of its threads to begin.
-    import _thread
-
-    try:
-        _thread.start_new_thread(work, arguments)
-    except RuntimeError:
-        return False
-    return True
-
-
-def network_failure(error: OSError) -> Failure:
-    """Returns the Failure that stands for what the network said to a socket."""
-    if isinstance(error, (ConnectionRefusedError, ConnectionResetError)):
-        return Failure("refused", "connection refused")
-    if error.errno == errno.ETIMEDOUT:
-        return Failure("timeout", "the system waited for an answer in vain")
-    return Failure("unreachable", "unreachable: {}".format(error.strerror or error))
-
-
-def combined_failure(failures: list) -> Failure:
-    """Returns one Failure for [(address, Failure)], in the order in which they failed."""
-    kind = failures[-1][1].kind
-    if len(failures) == 1:
-        return Failure(kind, str(failures[0][1]))
-    parts = ["{}: {}".format(show_address(address), failure) for address, failure in failures]
-    return Failure(kind, "; ".join(parts))
-
-
-def encode_path(path: str, query: str) -> str:
-    """Returns path and query (None or "" for none) of a URL in ASCII, the rest as %XX of UTF-8."""
-    text = path + "?" + query if query else path
-    if max(text, default="") < "\x7f":
-        return text
-    return "".join(
-        chr(byte) if byte < 0x7F else "%{:02X}".format(byte)
-        for byte in text.encode("utf-8", "replace")
-    )
-
-
-def text_of(value) -> str:
-    """Returns a text that a tracker sent: UTF-8, else Latin-1."""
-    if not isinstance(value, bytes):
-        return str(value)
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
-# --- end of carried region: names ---
-
-
-# --- carried region: http (home: http_tracker_client.py) ---
+# --- carried region: http urls (home: http_tracker_client.py) ---
 # The URLs and queries of BEP 3, 7, 23 and 48: pure functions.
-ANNOUNCE_LIMIT = 1024 * 1024  # bytes of a body, as sent and after decompression
-SCRAPE_LIMIT = 16 * 1024 * 1024
-FULL_SCRAPE_LIMIT = 128 * 1024 * 1024
-HEADERS_LIMIT = 64 * 1024  # bytes of the status line and all headers
-REDIRECTS = 5
-REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 DEFAULT_PORTS = {"http": 80, "https": 443}
-PROXY_PORT = 1080  # as curl has it
-
-# What all requests of a run have in common. version is that of IP, or None; headers are
-# (name, value) pairs, tls is a Tls, environ has the proxy variables, resolve looks names up like
-# look_up_within, trace is called with what is done, or None. turn is None, or a lock that a thread
-# holds when it calls fetch(), which lets go of it while it waits for the network: however many
-# threads there are and whatever they are sent, one at a time then competes for the interpreter.
-HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ resolve trace turn")
-HttpOptions.__new__.__defaults__ = (None,)
-
-# content_type and location are None where the reply has none.
-HttpResponse = namedtuple("HttpResponse", "status reason content_type location body address")
 
 
 def split_http_url(text: str) -> tuple:
@@ -620,7 +67,7 @@ def split_http_url(text: str) -> tuple:
     return "{}://{}".format(url.scheme, authority), encode_path(url.path, None), query
 
 
-def port_of(url: Url) -> int:
+def port_of(url: "Url") -> int:
     return url.port or DEFAULT_PORTS[url.scheme]
 
 
@@ -659,8 +106,6 @@ def scrape_url(text: str) -> str:
 
 def encode_query(parameters: list) -> str:
     """Returns a query of (name, value) pairs of bytes, text and numbers; None is left out."""
-    from urllib.parse import quote
-
     return "&".join(
         "{}={}".format(name, value if isinstance(value, int) else quote(value, safe=""))
         for name, value in parameters
@@ -676,6 +121,10 @@ def with_query(url: str, query: str) -> str:
     return url + separator + query
 
 
+# --- end of carried region: http urls ---
+
+
+# --- carried region: http answers (home: http_tracker_client.py) ---
 # What a reply says.
 def import_bencode():
     """Returns the module bencode; raises Failure (missing_file) where it does not stand beside."""
@@ -702,7 +151,7 @@ def excerpt(text: str) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def read_reply(response: HttpResponse):
+def read_reply(response: "HttpResponse"):
     """Returns the bencoded value of a reply's body; white space after it is no error.
 
     Raises Failure (http_status for 4xx and 5xx, else invalid_response) when it is no bencode.
@@ -711,37 +160,39 @@ def read_reply(response: HttpResponse):
     try:
         return bencode.decode(response.body.rstrip(b" \t\r\n"))
     except bencode.BencodeError as error:
-        problem = "not bencode ({})".format(error)
-        raise broken_reply(*response[:3], problem=problem, body=response.body)
+        raise broken_reply(response, "not bencode ({})".format(error))
 
 
-def broken_reply(status, reason, content_type, problem, body) -> Failure:
+def broken_reply(response: "HttpResponse", problem: str) -> "Failure":
     """Returns the Failure that shows a reply that nothing can be read from."""
-    text = "HTTP {} {}, {}, {}: {}".format(
-        status,
-        excerpt(reason),
-        excerpt(content_type or "no content type"),
+    encoding = response.headers.get("content-encoding")
+    text = "{}HTTP {} {}, {}, {}{}: {}".format(
+        response.redirected or "",
+        response.status,
+        excerpt(response.reason),
+        excerpt(response.headers.get("content-type") or "no content type"),
+        excerpt(encoding) + ", " if encoding else "",
         problem,
-        repr(bytes(body[:80]))[1:] if body else "an empty body",
+        repr(response.body[:80])[1:] if response.body else "an empty body",
     )
-    return Failure("http_status" if status >= 400 else "invalid_response", text)
+    return Failure("http_status" if response.status >= 400 else "invalid_response", text)
 
 
-def check_announce(value, status: int, event: str = "started") -> None:
+def require_announce(value, status: int, event: str = "started") -> None:
     """Raises Failure (failure_reason, http_status, invalid_response) for what is no answer."""
-    check_status(value, status)
+    require_dictionary(value, status)
     if event != "stopped" and not any(key in value for key in (b"interval", b"peers", b"peers6")):
         raise Failure("invalid_response", "the reply has neither interval nor peers nor peers6")
 
 
-def check_scrape(value, status: int) -> None:
+def require_scrape(value, status: int) -> None:
     """Raises Failure (failure_reason, http_status, invalid_response) for what is no answer."""
-    check_status(value, status)
+    require_dictionary(value, status)
     if not isinstance(value.get(b"files"), dict):
         raise Failure("invalid_response", "the reply has no dictionary files")
 
 
-def check_status(value, status):
+def require_dictionary(value, status):
     if isinstance(value, dict) and b"failure reason" in value:
         reason = text_of(value[b"failure reason"])
         raise Failure("failure_reason", "the tracker says {!r}".format(reason))
@@ -766,303 +217,141 @@ def scraped_hash(key: bytes) -> bytes:
     return key
 
 
-# Proxies, as curl takes them from the environment.
-def proxy_for(target: Url, environ) -> Url:
-    """Returns the proxy for a URL, None for none; raises ValueError for an unsupported one."""
-    names = target.scheme + "_proxy", "all_proxy", "ALL_PROXY"
-    name = next((name for name in names if environ.get(name)), names[0])
-    proxy = environ.get(name)
-    if not proxy or is_exempt(target, environ.get("no_proxy") or environ.get("NO_PROXY", "")):
-        return None
-    if name != names[0]:
-        raise ValueError("{} is not supported; http_proxy and https_proxy are".format(name))
-    proxy = proxy if "://" in proxy else "http://" + proxy
-    # Nothing of the value is shown but its scheme: it may have a password.
-    scheme = proxy.partition("://")[0].lower()
-    if scheme != "http":
-        raise ValueError("{}: scheme {!r}; http:// is expected".format(name, scheme))
-    try:
-        return split_url(proxy)
-    except ValueError:
-        raise ValueError("{}: not a URL; http://host:port is expected".format(name))
+# --- end of carried region: http answers ---
 
 
-def is_exempt(target: Url, no_proxy: str) -> bool:
-    """Whether no_proxy has the host: *, names with their subdomains, addresses, networks."""
-    host = target.host.lower().partition("%")[0].rstrip(".")
-    for entry in no_proxy.lower().replace(",", " ").split():
-        name, colon, port = entry.rpartition(":")
-        # What follows the last colon of an IPv6 address without brackets is no port.
-        if colon and DIGITS.issuperset(port) and (":" not in name or name.endswith("]")):
-            if port != str(port_of(target)):
-                continue
-            entry = name
-        entry = entry.strip("[]")
-        if entry in ("*", host):
-            return True
-        if literal_version(host):
-            if is_in_network(host, entry):
-                return True
-        elif ("." + host).endswith("." + entry.lstrip("*.")):
-            return True
-    return False
+# --- carried region: http fetch (home: http_tracker_client.py) ---
+# A URL is fetched through proxies, TLS and redirects.
+ANNOUNCE_LIMIT = 1024 * 1024  # bytes of a body, as sent and after decompression
+SCRAPE_LIMIT = 16 * 1024 * 1024
+FULL_SCRAPE_LIMIT = 128 * 1024 * 1024
+REDIRECTS = 5
+PROXY_PORT = 1080  # as curl has it
+
+# What all requests of a run have in common. version is that of IP, or None; headers are
+# (name, value) pairs, tls is a Tls, environ has the proxy variables, trace is called with what is
+# done, or None.
+HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ trace")
 
 
-def is_in_network(address: str, network: str) -> bool:
-    import ipaddress
+def fetch(url: str, options: HttpOptions, deadline: float, limit: int):
+    """Steps that get a URL, through redirects; they return its HttpResponse.
 
-    try:
-        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
-    except ValueError:
-        return False
-
-
-# Fetching: blocks, but no longer than until its deadline, a time of time.monotonic().
-class Tls:
-    """The one TLS context of a run, made when first asked for: loading certificates is slow.
-
-    Threads have to ask in turn, see HttpOptions.
-    """
-
-    def __init__(self, cacert=None, insecure=False):
-        self.cacert = cacert
-        self.insecure = insecure
-        self._context = None
-
-    def context(self):
-        """Returns the context; raises OSError when the certificates cannot be loaded."""
-        import ssl
-
-        if self._context is None:
-            context = ssl.create_default_context(cafile=self.cacert)
-            if self.insecure:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            self._context = context
-        return self._context
-
-
-def time_left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise Failure("timeout", "no whole reply in time")
-    return left
-
-
-class Pause:
-    """`with Pause(turn):` lets go of the turn of HttpOptions for as long as the block waits."""
-
-    def __init__(self, turn):
-        self.turn = turn
-
-    def __enter__(self):
-        if self.turn:
-            self.turn.release()
-
-    def __exit__(self, *error):
-        if self.turn:
-            self.turn.acquire()
-
-
-class Stream(io.RawIOBase):
-    """A connected socket whose every operation is kept to a deadline; it raises Failure.
-
-    It is the raw reader under a ReplyReader.
-    """
-
-    def __init__(self, sock, deadline, address, turn):
-        self.sock = sock
-        self.deadline = deadline
-        self.address = address
-        self.turn = turn
-
-    def request(self, method, target, headers):
-        """Sends a request, and returns http.client's response with its body unread.
-
-        Raises http.client.HTTPException, too, for what is no HTTP.
-        """
-        from http.client import HTTPResponse
-
-        lines = ["{} {} HTTP/1.1".format(method, target)]
-        lines.extend("{}: {}".format(*header) for header in headers.items())
-        unsent = memoryview("\r\n".join(lines + ["", ""]).encode("latin-1"))
-        while unsent:
-            unsent = unsent[self.within_deadline(self.sock.send, unsent) :]
-        # A new one for each request: what a proxy says beyond its answer to CONNECT is not read.
-        reader = ReplyReader(self)
-        while True:
-            response = HTTPResponse(reader, method=method)
-            response.begin()
-            # Before the answer there may be others, as 103 Early Hints (RFC 9110, 15.2).
-            if response.status >= 200 or response.status == 101:
-                return response
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        return self.within_deadline(self.sock.recv_into, buffer)
-
-    def within_deadline(self, operation, argument):
-        """Returns what an operation of the socket returns, given no more than the time left."""
-        import socket
-
-        try:
-            with Pause(self.turn):
-                self.sock.settimeout(time_left(self.deadline))
-                return operation(argument)
-        except (socket.timeout, TimeoutError):
-            raise Failure("timeout", "no whole reply in time")
-        except OSError as error:
-            text = "the connection broke off: {}".format(error.strerror or error)
-            raise Failure("invalid_response", text)
-
-
-class ReplyReader(io.BufferedReader):
-    """A reader that limits the bytes of all its lines: status, headers, chunk sizes, trailers."""
-
-    line_bytes_left = HEADERS_LIMIT
-
-    def makefile(self, mode):
-        """Stands in for the socket of which http.client makes a reader."""
-        return self
-
-    def close(self):
-        """A response of http.client closes it at its end, but another may follow."""
-
-    def readline(self, size=-1):
-        most = self.line_bytes_left + 1
-        line = super().readline(most if size < 0 else min(size, most))
-        self.line_bytes_left -= len(line)
-        if self.line_bytes_left < 0:
-            raise Failure("too_large", "too many bytes of headers, chunk sizes or trailers")
-        return line
-
-
-def connect_to_any(addresses: list, deadline: float, trace=None, turn=None) -> tuple:
-    """Connects over TCP to the first of the addresses that takes it; (socket, address).
-
-    The next address is tried a quarter of a second after the one before, or as soon as that
-    fails, as RFC 8305 does. trace and turn are those of HttpOptions. Raises Failure (refused,
-    unreachable, timeout).
-    """
-    import selectors
-    import socket
-
-    now = next_start = time.monotonic()
-    head_start = min(0.25, max(0, deadline - now) / (2 * len(addresses)))
-    waiting = list(addresses)
-    failures = []
-    silent = Failure("timeout", "no answer to the connection")
-    with selectors.DefaultSelector() as selector:
-        pending = selector.get_map()  # its keys have the socket as fileobj, its address as data
-
-        def drop(key, failure):
-            selector.unregister(key.fileobj)
-            key.fileobj.close()
-            failures.append((key.data, failure))
-
-        try:
-            while waiting or pending:
-                now = time.monotonic()
-                if now >= deadline:
-                    for key in list(pending.values()):
-                        drop(key, silent)
-                    break
-                if waiting and (now >= next_start or not pending):
-                    next_start = now + head_start
-                    address = waiting.pop(0)
-                    if trace:
-                        trace("connecting to {}".format(show_address(address)))
-                    try:
-                        sock = start_connecting(address)
-                    except OSError as error:
-                        if pending and error.errno == errno.EMFILE:
-                            # The one that has been silent the longest gives way.
-                            drop(next(iter(pending.values())), silent)
-                            waiting.insert(0, address)
-                            next_start = now
-                        else:
-                            failures.append((address, network_failure(error)))
-                        continue
-                    selector.register(sock, selectors.EVENT_WRITE, address)
-                until = min(next_start, deadline) if waiting else deadline
-                with Pause(turn):
-                    ready = selector.select(max(0, until - now))
-                for key, _ in ready:
-                    number = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                    if not number:
-                        selector.unregister(key.fileobj)
-                        return key.fileobj, key.data
-                    next_start = now
-                    drop(key, network_failure(OSError(number, os.strerror(number))))
-        finally:
-            for key in pending.values():
-                key.fileobj.close()
-    raise combined_failure(failures or [(addresses[0], Failure("timeout", "no time was left"))])
-
-
-def start_connecting(address):
-    """Returns a socket that is being connected; raises OSError."""
-    import socket
-
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.connect(address)
-    except BlockingIOError:
-        pass
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def fetch(url: str, options: HttpOptions, deadline: float, limit: int) -> HttpResponse:
-    """Gets a URL, through redirects, with at most limit bytes of body; with None, without it.
-
-    Credentials, cookies and a Host header given as options go to the URL's own scheme, host and
-    port only. Raises Failure (resolve_failed, timeout, refused, unreachable, tls,
-    invalid_response, too_large, redirect; http_status where a proxy refuses).
+    limit is how many bytes the body may have; with None it is not read. The deadline is kept by
+    who runs the steps; here it only spaces out the addresses. Credentials, cookies and a Host
+    header given as options go to the URL's own scheme, host and port only. They raise Failure
+    (resolve_failed, timeout, refused, unreachable, tls, invalid_response, too_large, redirect;
+    http_status where a proxy refuses).
     """
     target = first = split_url(url)
     home = True
-    reached = ""
+    redirected = ""
     for _ in range(REDIRECTS + 1):
         headers = request_headers(options, first.credentials, home)
         try:
-            response = get(target, headers, options, deadline, limit)
+            response = yield from get(target, headers, options, deadline, limit)
         except Failure as failure:
-            raise Failure(failure.kind, reached + str(failure))
+            raise Failure(failure.kind, redirected + str(failure))
         if response.status not in REDIRECT_STATUSES:
-            return response
-        url = redirect_target(url, response.location)
+            return response._replace(redirected=redirected)
+        url = redirect_target(url, response.headers.get("location"))
         target = split_url(url)
         # Who was once sent elsewhere is not trusted with the way back.
         home = home and origin_of(target) == origin_of(first)
-        reached = "redirected to {}: ".format(excerpt(url))
+        redirected = "redirected to {}: ".format(excerpt(url))
         if options.trace:
             options.trace("redirected to {}".format(url))
     raise Failure("redirect", "more than {} redirects".format(REDIRECTS))
 
 
-def origin_of(url: Url) -> tuple:
+def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, limit: int):
+    """Steps that send one request, no redirects, and return its HttpResponse."""
+    try:
+        proxy = proxy_for(target, options.environ)
+    except ValueError as error:
+        raise Failure("unreachable", str(error))
+    stream = yield from open_stream(target, proxy, options, deadline)
+    try:
+        url = without_credentials(target)
+        authority, slash, path = url.partition("://")[2].partition("/")
+        headers = dict({"Host": authority, "Accept-Encoding": "identity"}, **headers)
+        headers["Connection"] = "close"
+        asked = slash + path
+        if proxy and target.scheme == "http":
+            asked = url
+            add_proxy_authorization(headers, proxy)
+        if options.trace:
+            options.trace("-> {} GET {}".format(stream.address, url))
+        sent = time.monotonic()
+        response = yield from request(stream, "GET", asked, headers, limit)
+        if options.trace:
+            elapsed = (time.monotonic() - sent) * 1000
+            text = "<- {} HTTP {}, {:.1f} ms after the request"
+            options.trace(text.format(stream.address, response.status, elapsed))
+        return response._replace(address=stream.address)
+    finally:
+        stream.close()
+
+
+def open_stream(target: "Url", proxy: "Url", options: HttpOptions, deadline: float):
+    """Steps that return a Stream to the target, through the proxy that is not None, TLS and all."""
+    try:
+        peer = proxy or target
+        port = proxy.port or PROXY_PORT if proxy else port_of(target)
+        stream = yield from connect(peer.host, port, options.version, deadline, options.trace)
+    except Failure as failure:
+        if proxy:
+            raise Failure(failure.kind, "the proxy: {}".format(failure))
+        raise
+    try:
+        if target.scheme == "https":
+            if proxy:
+                yield from open_tunnel(stream, target, proxy)
+            yield from stream.start_tls(target.host, options.tls)
+        return stream
+    except BaseException:
+        stream.close()
+        raise
+
+
+def open_tunnel(stream: "Stream", target: "Url", proxy: "Url"):
+    """Steps that ask a proxy for a connection to the target; Failure when it refuses."""
+    authority = show_address((target.host.partition("%")[0], port_of(target)))
+    headers = {"Host": authority}
+    add_proxy_authorization(headers, proxy)
+    response = yield from request(stream, "CONNECT", authority, headers, limit=None)
+    if response.status != 200:
+        text = "the proxy refuses the connection: HTTP {} {}"
+        raise Failure("http_status", text.format(response.status, excerpt(response.reason)))
+
+
+def request(stream: "Stream", method: str, target: str, headers: dict, limit: int):
+    """Steps that send a request over a stream and return its HttpResponse."""
+    lines = ["{} {} HTTP/1.1".format(method, target)]
+    lines.extend("{}: {}".format(*header) for header in headers.items())
+    yield from stream.send("\r\n".join(lines + ["", ""]).encode("latin-1"))
+    parser = ReplyParser(limit)
+    response = None
+    while response is None:
+        response = parser.feed((yield from stream.receive()))
+    return response
+
+
+def origin_of(url: "Url") -> tuple:
     """Returns what has to be the same for credentials to be sent: scheme, host and port."""
     return url.scheme, url.host.lower(), port_of(url)
 
 
 def redirect_target(url: str, location: str) -> str:
     """Returns where a Location header leads to; raises Failure (redirect)."""
-    from urllib.parse import urljoin
-
     if location is None:
         raise Failure("redirect", "a redirect without a Location")
-    # http.client takes a header for Latin-1, but a URL that is not ASCII is UTF-8 as a rule.
-    location = text_of(location.strip(" \t").encode("latin-1"))
+    # Headers are Latin-1, but a URL that is not ASCII is UTF-8 as a rule; spaces are taken for %20,
+    # as curl does.
+    location = text_of(location.strip(" \t").encode("latin-1")).replace(" ", "%20")
     try:
         # Checked before it is joined, which would drop line ends silently.
-        check_characters(location)
+        require_url_characters(location)
         base, path, query = split_http_url(urljoin(url, location))
     except ValueError as error:
         text = "a redirect to {}: {}".format(excerpt(location), excerpt(str(error)))
@@ -1088,121 +377,20 @@ def request_headers(options: HttpOptions, credentials: str, home: bool) -> dict:
 
 def basic_authorization(credentials: str) -> str:
     """Returns the value of an Authorization header for user:password of a URL (RFC 7617)."""
-    from base64 import b64encode
-    from urllib.parse import unquote_to_bytes
+    import base64
 
     user, _, password = credentials.partition(":")
     pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
-    return "Basic " + b64encode(pair).decode("ascii")
+    return "Basic " + base64.b64encode(pair).decode("ascii")
 
 
-def get(target, headers, options, deadline, limit):
-    """Sends one request, no redirects, and returns its HttpResponse."""
-    import http.client
-
-    try:
-        proxy = proxy_for(target, options.environ)
-    except ValueError as error:
-        raise Failure("unreachable", str(error))
-    stream = open_stream(target, proxy, options, deadline)
-    try:
-        if target.scheme == "https":
-            if proxy:
-                open_tunnel(stream, target, proxy.credentials)
-            start_tls(stream, target.host, options.tls)
-        via = proxy if target.scheme == "http" else None
-        return read_response(stream, target, via, headers, options.trace, limit)
-    except http.client.RemoteDisconnected:
-        raise Failure("invalid_response", "the connection was closed without a reply")
-    except http.client.HTTPException as error:
-        # For too many headers http.client has no class of its own.
-        too_large = type(error) in (http.client.HTTPException, http.client.LineTooLong)
-        kind = "too_large" if too_large else "invalid_response"
-        raise Failure(kind, "no HTTP reply: {}".format(excerpt(str(error))))
-    finally:
-        stream.sock.close()
-
-
-def read_response(stream, target, proxy, headers, trace, limit):
-    """Sends a request over an open stream and returns its HttpResponse.
-
-    A proxy that is not None is at the other end of the stream.
-    """
-    url = without_credentials(target)
-    authority, slash, path = url.partition("://")[2].partition("/")
-    headers = dict({"Host": authority, "Accept-Encoding": "identity"}, **headers)
-    headers["Connection"] = "close"
-    if proxy and proxy.credentials is not None:
+def add_proxy_authorization(headers: dict, proxy: "Url") -> None:
+    """Adds the header for the credentials of a proxy, where it has some."""
+    if proxy.credentials is not None:
         headers["Proxy-Authorization"] = basic_authorization(proxy.credentials)
-    if trace:
-        trace("-> {} GET {}".format(stream.address, url))
-    sent = time.monotonic()
-    response = stream.request("GET", url if proxy else slash + path, headers)
-    if trace:
-        elapsed = (time.monotonic() - sent) * 1000
-        text = "<- {} HTTP {}, {:.1f} ms after the request"
-        trace(text.format(stream.address, response.status, elapsed))
-    followed = response.status in REDIRECT_STATUSES
-    return HttpResponse(
-        response.status,
-        response.reason,
-        response.getheader("Content-Type"),
-        response.getheader("Location"),
-        b"" if followed or limit is None else read_body(response, limit),
-        stream.address,
-    )
 
 
-def open_stream(target, proxy, options, deadline):
-    """Returns a Stream to the target, or to the proxy that is not None."""
-    host, port = target.host, port_of(target)
-    if proxy:
-        host, port = proxy.host, proxy.port or PROXY_PORT
-    try:
-        with Pause(options.turn):
-            addresses = options.resolve(host, port, options.version, deadline)
-        sock, address = connect_to_any(addresses, deadline, options.trace, options.turn)
-    except OSError as error:
-        # There was no descriptor left for the selector.
-        raise network_failure(error)
-    except Failure as failure:
-        if proxy:
-            raise Failure(failure.kind, "the proxy: {}".format(failure))
-        raise
-    return Stream(sock, deadline, show_address(address), options.turn)
-
-
-def open_tunnel(stream, target, credentials):
-    """Asks a proxy for a connection to the target (CONNECT); raises Failure when it refuses."""
-    authority = show_address((target.host.partition("%")[0], port_of(target)))
-    headers = {"Host": authority}
-    if credentials is not None:
-        headers["Proxy-Authorization"] = basic_authorization(credentials)
-    response = stream.request("CONNECT", authority, headers)
-    if response.status != 200:
-        text = "the proxy refuses the connection: HTTP {} {}"
-        raise Failure("http_status", text.format(response.status, excerpt(response.reason)))
-
-
-def start_tls(stream, host, tls):
-    """Puts TLS on the stream; raises Failure (tls, timeout)."""
-    import socket
-
-    # Certificates know neither the scope of an address nor the dot that may end a name.
-    name = host.partition("%")[0].rstrip(".")
-    try:
-        context = tls.context()
-        with Pause(stream.turn):
-            stream.sock.settimeout(time_left(stream.deadline))
-            stream.sock = context.wrap_socket(stream.sock, server_hostname=name)
-    except (socket.timeout, TimeoutError):
-        raise Failure("timeout", "no TLS handshake in time")
-    except (OSError, ValueError, ImportError) as error:
-        reason = getattr(error, "verify_message", None) or str(error)
-        raise Failure("tls", "TLS: {}".format(excerpt(reason)))
-
-
-def without_credentials(url: Url) -> str:
+def without_credentials(url: "Url") -> str:
     """Returns a URL as requests have it: without credentials, scope and a port that is implied."""
     authority = show_address((url.host.partition("%")[0], port_of(url)))
     if port_of(url) == DEFAULT_PORTS[url.scheme]:
@@ -1210,201 +398,547 @@ def without_credentials(url: Url) -> str:
     return "{}://{}{}".format(url.scheme, authority, encode_path(url.path or "/", url.query))
 
 
-def read_body(response, limit):
-    """Returns the body, decompressed where it came so unasked; Failure beyond the limit."""
-    # With a space at its end http.client does not know it.
-    chunked = (response.getheader("Transfer-Encoding") or "").strip().lower() == "chunked"
-    if chunked:
-        response.length = None
-    length = response.length
-    if length == 0:
-        return b""
-    if (length or 0) > limit:
-        text = "a body of {} bytes is announced".format(excerpt(str(length)))
-        raise Failure("too_large", text)
-    if chunked:
-        parts = read_chunks(response.fp, limit)
-    else:
-        parts = iter(lambda: response.read(65536), b"")
-    parts = limited(parts, limit)
-    encoding = (response.getheader("Content-Encoding") or "").strip().lower()
-    if encoding in ("gzip", "x-gzip", "deflate"):
-        parts = limited(decompress(parts, limit + 1), limit)
-    body = bytearray()
+# Proxies, as curl takes them from the environment.
+def proxy_for(target: "Url", environ) -> "Url":
+    """Returns the proxy for a URL, None for none; raises ValueError for an unsupported one."""
+    names = target.scheme + "_proxy", "all_proxy", "ALL_PROXY"
+    name = next((name for name in names if environ.get(name)), names[0])
+    proxy = environ.get(name)
+    if not proxy or is_exempt(target, environ.get("no_proxy") or environ.get("NO_PROXY", "")):
+        return None
+    if name != names[0]:
+        raise ValueError("{} is not supported; http_proxy and https_proxy are".format(name))
+    proxy = proxy if "://" in proxy else "http://" + proxy
+    # Nothing of the value is shown but its scheme: it may have a password.
+    scheme = proxy.partition("://")[0].lower()
+    if scheme != "http":
+        raise ValueError("{}: scheme {!r}; http:// is expected".format(name, scheme))
     try:
-        for part in parts:
-            body += part
-        if response.length:
-            text = "the body is {} bytes shorter than announced".format(response.length)
-            raise Failure("invalid_response", text)
-    except Failure as failure:
-        if failure.kind == "invalid_response":
-            content_type = response.getheader("Content-Type")
-            failure = broken_reply(response.status, response.reason, content_type, failure, body)
-        raise failure
-    return bytes(body)
+        return split_url(proxy)
+    except ValueError:
+        raise ValueError("{}: not a URL; http://host:port is expected".format(name))
 
 
-def limited(parts, limit):
-    """Yields the parts, up to so many bytes in all; Failure (too_large) beyond that."""
-    for part in parts:
-        limit -= len(part)
-        if limit < 0:
-            raise Failure("too_large", "the body has more bytes than are accepted")
-        yield part
+def is_exempt(target: "Url", no_proxy: str) -> bool:
+    """Whether no_proxy has the host: *, a name or a parent of it, an address; with a port or not."""
+    host = target.host.lower().partition("%")[0].rstrip(".")
+    for entry in no_proxy.lower().replace(",", " ").split():
+        name, colon, port = entry.rpartition(":")
+        # What follows the last colon of an IPv6 address without brackets is no port.
+        if colon and DIGITS.issuperset(port) and (":" not in name or name.endswith("]")):
+            if port != str(port_of(target)):
+                continue
+            entry = name
+        entry = entry.strip("[]")
+        if entry in ("*", host):
+            return True
+        if not literal_version(host) and ("." + host).endswith("." + entry.lstrip("*.")):
+            return True
+    return False
 
 
-def read_chunks(reader, limit):
-    """Yields the parts of a chunked body (RFC 9112, 7.1).
+# --- end of carried region: http fetch ---
 
-    Not left to http.client, which takes a negative size for a chunk without end.
+
+# --- carried region: http reply (home: http_tracker_client.py) ---
+# Bytes in, a response or a Failure out: HTTP/1.1 (RFC 9112) as servers really write it.
+HEADERS_LIMIT = 64 * 1024  # bytes of the status line and all headers
+REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+STATUS_LINE = re.compile(rb"HTTP/[0-9.]+ +([1-9][0-9]{2})(?: +(.*))?", re.DOTALL)
+HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:(.*)", re.DOTALL)
+CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(;.*)?", re.DOTALL)
+CONTENT_LENGTH = re.compile("0*([0-9]+) *(,|$)")
+DICTIONARY = re.compile(rb"d[0-9]{1,20}:")
+GZIP = b"\x1f\x8b"
+
+# headers has names in lower case. address is that of the server and redirected says where it was
+# found (empty where it was asked for); both are None before they are known.
+HttpResponse = namedtuple("HttpResponse", "status reason headers body address redirected")
+HttpResponse.__new__.__defaults__ = (None, None)
+
+
+class ReplyParser:
+    """Reads the reply to one request from its bytes, whole or one at a time; it does no I/O.
+
+    feed() takes what has come, b"" for the end of the connection, and returns the HttpResponse
+    once it is whole, None before. limit is how many bytes the body may have, as sent and when
+    decompressed; with None, and of a redirect, the body is not read.
+
+    The strategy: each part of a reply has a method that takes it from the buffer, sets the method
+    for the part after it, and returns whether it was there; feed() calls them while they are. A
+    header line that is none costs that line and no more (as with curl), and a body that begins
+    as bencode or gzip does is plain, whatever the headers call it.
+
+    feed() raises Failure (invalid_response, http_status, too_large).
     """
-    import re
 
-    # Sizes and trailers may take as much as what they are about.
-    reader.line_bytes_left = limit
-    while True:
-        size = reader.readline().partition(b";")[0].strip()
-        if not re.match(rb"[0-9A-Fa-f]{1,16}\Z", size):
-            raise Failure("invalid_response", "a chunk of the body has a broken size, or none")
-        left = int(size, 16)
-        if not left:
-            break
-        while left:
-            part = reader.read(min(left, 65536))
-            if not part:
-                raise Failure("invalid_response", "the body ends within a chunk")
-            left -= len(part)
-            yield part
-        if reader.readline(3).strip():
-            raise Failure("invalid_response", "a chunk of the body is longer than its size")
-    while reader.readline().strip():
-        pass
+    def __init__(self, limit: int):
+        self.limit = limit
+        self.response = None
+        self._buffer = bytearray()
+        self._searched = 0  # bytes of the buffer in which there is no line end
+        self._ended = False
+        self._line_bytes_left = HEADERS_LIMIT
+        self._status, self._reason, self._headers = None, "", {}
+        self._last_header = None
+        self._body = bytearray()
+        self._missing = None  # bytes of the body, or of its chunk, that have not come
+        self._take_part = self._take_status_line
+
+    def feed(self, data: bytes):
+        self._buffer += data
+        self._ended = not data
+        while self.response is None and self._take_part():
+            pass
+        return self.response
+
+    def _take_line(self):
+        """Returns the next line without its end, None while it has not come whole."""
+        end = self._buffer.find(b"\n", self._searched)
+        size = len(self._buffer) if end < 0 else end + 1
+        if size > self._line_bytes_left:
+            raise Failure("too_large", "too many bytes of headers or chunk sizes")
+        if end < 0:
+            self._searched = size
+            return None
+        line = bytes(self._buffer[:end]).rstrip(b"\r")
+        del self._buffer[:size]
+        self._searched = 0
+        self._line_bytes_left -= size
+        return line
+
+    def _take_status_line(self):
+        line = self._take_line()
+        if line is None:
+            if self._ended and not self._buffer:
+                raise Failure("invalid_response", "the connection was closed without a reply")
+            beginning = self._buffer[:120]
+            if self._ended or (len(beginning) == 120 and not beginning.startswith(b"HTTP/")):
+                raise self._no_http(beginning)
+            return False
+        found = STATUS_LINE.fullmatch(line)
+        if not found:
+            raise self._no_http(line)
+        self._last_header = None
+        self._status = int(found.group(1))
+        self._reason = (found.group(2) or b"").decode("latin-1").strip()
+        self._take_part = self._take_header
+        return True
+
+    def _no_http(self, data):
+        text = excerpt(bytes(data[:120]).rstrip(b"\r").decode("latin-1"))
+        return Failure("invalid_response", "no HTTP reply: {}".format(text))
+
+    def _take_header(self):
+        line = self._take_line()
+        if line is None and not self._ended:
+            return False
+        if not line:
+            self._end_headers()
+        elif line[:1] in (b" ", b"\t"):
+            # It goes on with the line before (RFC 9112, 5.2). The line end is kept, so that a
+            # Location that has one is refused.
+            if self._last_header:
+                value = self._headers[self._last_header]
+                more = line.strip().decode("latin-1")
+                self._headers[self._last_header] = value + "\n" + more if value else more
+        else:
+            found = HEADER_LINE.fullmatch(line)
+            self._last_header = None
+            if found:
+                name = found.group(1).decode("ascii").lower()
+                if name not in self._headers:
+                    self._headers[name] = found.group(2).strip(b" \t").decode("latin-1")
+                    self._last_header = name
+        return True
+
+    def _end_headers(self):
+        if 100 <= self._status < 200 and self._status != 101:
+            # Others may come before the answer, as 103 Early Hints (RFC 9110, 15.2).
+            self._status, self._headers = None, {}
+            self._take_part = self._take_status_line
+            return
+        length = CONTENT_LENGTH.match(self._headers.get("content-length", ""))
+        codings = self._headers.get("transfer-encoding", "").lower().split(",")
+        if self._status in REDIRECT_STATUSES + (101, 204, 304) or self.limit is None:
+            self._finish()
+        elif "chunked" in map(str.strip, codings):
+            self._take_part = self._take_first_chunk_size
+        elif length:
+            self._missing = int(length.group(1)[:20])
+            if self._missing > self.limit:
+                text = "a body of {} bytes is announced".format(excerpt(length.group(1)))
+                raise Failure("too_large", text)
+            self._take_part = self._take_sized_body
+        else:
+            self._take_part = self._take_body_to_the_end
+
+    def _take_sized_body(self):
+        self._take_missing()
+        if self._missing:
+            if self._ended:
+                text = "the body is {} bytes shorter than announced".format(self._missing)
+                raise self._broken(text, self._body)
+            return False
+        self._finish()
+        return True
+
+    def _take_body_to_the_end(self):
+        self._missing = len(self._buffer)
+        self._take_missing()
+        if self._ended:
+            self._finish()
+        return self._ended
+
+    def _take_missing(self):
+        """Moves what the buffer has of the body, but no more than is missing."""
+        part = self._buffer[: self._missing]
+        del self._buffer[: self._missing]
+        self._missing -= len(part)
+        self._body += part
+        if len(self._body) > self.limit:
+            raise Failure("too_large", "the body has more bytes than are accepted")
+
+    def _take_first_chunk_size(self):
+        if DICTIONARY.match(self._buffer) or self._buffer.startswith(GZIP):
+            # A plain body, which some servers announce as chunked.
+            self._take_part = self._take_body_to_the_end
+            return True
+        return self._take_chunk_size()
+
+    def _take_chunk_size(self):
+        line = self._take_line()
+        if line is None:
+            if self._ended:
+                raise self._broken("the body ends before its last chunk", self._body + self._buffer)
+            return False
+        found = CHUNK_SIZE.fullmatch(line)
+        if not found:
+            raise self._broken("a chunk of the body has a broken size, or none", self._body + line)
+        self._missing = int(found.group(1), 16)
+        if self._missing:
+            self._take_part = self._take_chunk
+        else:
+            # Trailers are not waited for: nothing else is read from this connection.
+            self._finish()
+        return True
+
+    def _take_chunk(self):
+        # The sizes of chunks may take as much as the headers, and what the chunks themselves take.
+        self._line_bytes_left += min(self._missing, len(self._buffer))
+        self._take_missing()
+        if self._missing:
+            if self._ended:
+                raise self._broken("the body ends within a chunk", self._body)
+            return False
+        self._take_part = self._take_chunk_end
+        return True
+
+    def _take_chunk_end(self):
+        if not self._buffer.startswith((b"\n", b"\r\n")):
+            if self._ended:
+                raise self._broken("the body ends before its last chunk", self._body)
+            if self._buffer not in (b"", b"\r"):
+                raise self._broken("a chunk of the body is longer than its size", self._body)
+            return False
+        del self._buffer[: self._buffer.index(b"\n") + 1]
+        self._take_part = self._take_chunk_size
+        return True
+
+    def _finish(self):
+        encoding = self._headers.get("content-encoding", "").lower()
+        try:
+            body = decompress(bytes(self._body), encoding, self.limit)
+        except ValueError as error:
+            raise self._broken(str(error), self._body)
+        self.response = HttpResponse(self._status, self._reason, self._headers, body)
+
+    def _broken(self, problem, came):
+        response = HttpResponse(self._status, self._reason, self._headers, bytes(came))
+        return broken_reply(response, problem)
 
 
-def decompress(parts, most):
-    """Yields what is compressed in the parts, at most so many bytes at a time."""
+def decompress(body: bytes, encoding: str, limit: int) -> bytes:
+    """Returns what a body is without gzip or deflate (with its wrapper or without).
+
+    What begins as gzip does is gzip, and what begins as bencode does is plain, whatever the
+    encoding says. Raises ValueError where it is broken, Failure (too_large) beyond the limit.
+    """
+    gzipped = body.startswith(GZIP)
+    deflated = "deflate" in encoding and body and not DICTIONARY.match(body)
+    if not gzipped and not deflated:
+        return body
     import zlib
 
-    stream = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
-    for part in parts:
+    for window in (16 + zlib.MAX_WBITS,) if gzipped else (zlib.MAX_WBITS, -zlib.MAX_WBITS):
+        stream = zlib.decompressobj(window)
         try:
-            yield b"" if stream.eof else stream.decompress(part, most)
+            plain = stream.decompress(body, limit + 1)
         except zlib.error:
-            raise Failure("invalid_response", "the compressed body is broken")
-    if not stream.eof:
-        raise Failure("invalid_response", "the compressed body is cut off")
+            continue
+        if len(plain) > limit:
+            raise Failure("too_large", "the body has more bytes than are accepted")
+        if not stream.eof:
+            raise ValueError("the compressed body is cut off")
+        return plain
+    raise ValueError("the compressed body is broken")
 
 
-# --- end of carried region: http ---
+# --- end of carried region: http reply ---
 
 
-# --- carried region: http options (home: http_tracker_client.py) ---
-def parse_header(text: str) -> tuple:
-    """Returns (name, value) of a header given as 'Name: value', or raises ValueError."""
-    name, colon, value = text.partition(":")
-    token = NAME_CHARACTERS | set("!#$%&'*+.^`|~")
-    if not (colon and name and token.issuperset(name)):
-        raise ValueError("{!r} is not a header; 'Name: value' is expected".format(text))
-    return name, parse_header_value(value.strip())
+# --- carried region: steps (home: http_tracker_client.py) ---
+# What goes over TCP is written as steps: generator functions that read like code that blocks, and
+# yield what they wait for. Whoever runs them sends back what came of it, or throws the Failure
+# that ends them: the deadline and an interruption come in where they wait.
+READ_SIZE = 16 * 1024  # bytes taken at a time, so that one stream cannot hold the others
 
 
-def parse_header_value(text: str) -> str:
-    """Returns the value of a header as the Latin-1 reading of its UTF-8, or raises ValueError."""
-    if not text.isprintable():
-        raise ValueError("{!r} has characters that no header can have".format(text))
-    return text.encode("utf-8").decode("latin-1")
+class Wait(namedtuple("Wait", "events until late")):
+    """Steps wait for a socket: {socket: selectors.EVENT_READ or EVENT_WRITE}.
+
+    They get back the list of those that are ready, which is empty when the time `until` came
+    before (of time.monotonic(), None for none). late says what it is when time is up.
+    """
+
+    __slots__ = ()
 
 
-def parse_cacert(text: str) -> str:
-    """Returns the name of a file of certificates that can be loaded, or raises ValueError."""
-    import ssl
+class Lookup(namedtuple("Lookup", "host port version")):
+    """Steps wait for the addresses of a name, as look_up() returns them."""
 
-    try:
-        ssl.create_default_context(cafile=text)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError("{!r} has no certificates: {}".format(text, reason))
-    return text
+    __slots__ = ()
+
+    @property
+    def late(self):
+        return "{}: the name lookup took too long".format(self.host)
 
 
-def add_http_options(parser, user_agent: str) -> None:
-    """Adds the options that have to do with HTTP alone."""
-    add = parser.add_argument
-    value = checked(parse_header_value)
-    add("--user-agent", type=value, default=user_agent, help="default " + user_agent)
-    add(
-        "--header",
-        metavar="'NAME: VALUE'",
-        type=checked(parse_header),
-        action="append",
-        default=[],
-        help="a further header; can be given several times",
-    )
-    cacert = checked(parse_cacert)
-    add("--cacert", metavar="FILE", type=cacert, help="trust the certificates in it alone")
-    add("--insecure", action="store_true", help="do not verify certificates")
+def connect(host: str, port: int, version: int, deadline: float, trace=None):
+    """Steps that connect over TCP to the first address of a host that takes it, as the Race has it.
 
-
-def http_options_of(arguments, resolve) -> HttpOptions:
-    """Returns what the arguments say of HTTP, with the proxies of the environment."""
-    return HttpOptions(
-        version=arguments.ip_version,
-        user_agent=arguments.user_agent,
-        headers=arguments.header,
-        tls=Tls(arguments.cacert, arguments.insecure),
-        environ=os.environ,
-        resolve=resolve,
-        trace=trace_for(arguments),
-    )
-
-
-# --- end of carried region: http options ---
-
-
-# --- carried region: client lookup (home: udp_tracker_client.py) ---
-def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
-    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
-
-    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout, unreachable).
+    They return a Stream, and raise Failure (resolve_failed, refused, unreachable, timeout).
     """
     if literal_version(host):
-        return look_up(host, port, version)
-    import _thread
+        addresses = look_up(host, port, version)
+    else:
+        addresses = yield Lookup(host, port, version)
+    race = Race(addresses, time.monotonic(), deadline)
+    trying = {}  # socket: address
+    try:
+        while trying or race.due_at is not None:
+            address = race.take_due(time.monotonic())
+            if address:
+                if trace:
+                    trace("connecting to {}".format(show_address(address)))
+                try:
+                    trying[open_socket(address, socket.SOCK_STREAM)] = address
+                except OSError as error:
+                    race.fail(address, network_failure(error), time.monotonic())
+                continue
+            writable = dict.fromkeys(trying, selectors.EVENT_WRITE)
+            for sock in (yield Wait(writable, race.due_at, "no answer to the connection")):
+                number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                address = trying.pop(sock)
+                if not number:
+                    return Stream(sock, show_address(address))
+                sock.close()
+                failure = network_failure(OSError(number, os.strerror(number)))
+                race.fail(address, failure, time.monotonic())
+    except Failure as failure:
+        for address in trying.values():
+            race.fail(address, failure, time.monotonic())
+    finally:
+        for sock in trying:
+            sock.close()
+    raise race.failure()
 
-    outcome = []
-    done = _thread.allocate_lock()
-    done.acquire()
 
-    def work():
+class Stream:
+    """A TCP connection, with TLS or without, whose operations are steps.
+
+    TLS goes through memory (ssl.MemoryBIO), so that it waits where all else does.
+    """
+
+    def __init__(self, sock, address: str):
+        self.sock = sock
+        self.address = address
+        self._tls = self._incoming = self._outgoing = None
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def send(self, data: bytes):
+        """Steps that send all of data; they raise Failure (timeout, invalid_response)."""
+        if self._tls:
+            self._tls.write(data)
+            data = self._outgoing.read()
         try:
-            outcome.append(look_up(host, port, version))
-        except Failure as failure:
-            outcome.append(failure)
-        done.release()
+            yield from self._send(data, "the request was not taken in time")
+        except OSError as error:
+            raise broken_off(error)
 
-    if not start_thread(work):
-        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
-    left = deadline - time.monotonic()
-    while not outcome and left > 0:
-        # In slices: a signal that comes just before a wait is seen after it.
-        done.acquire(timeout=min(left, 0.2))
-        left = deadline - time.monotonic()
-    if not outcome:
-        raise Failure("timeout", "{}: the name lookup took too long".format(host))
-    if isinstance(outcome[0], Failure):
-        raise outcome[0]
-    return outcome[0]
+    def receive(self):
+        """Steps that return what came next, 16 KiB at most, b"" at the end of the connection.
+
+        They raise Failure (timeout, invalid_response).
+        """
+        late = "no whole reply in time"
+        try:
+            if not self._tls:
+                return (yield from self._receive(late))
+            import ssl
+
+            while True:
+                try:
+                    return self._tls.read(READ_SIZE)
+                except ssl.SSLWantReadError:
+                    yield from self._exchange(late)
+                except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                    return b""
+        except OSError as error:
+            raise broken_off(error)
+
+    def start_tls(self, host: str, tls: "Tls"):
+        """Steps that put TLS on the connection; they raise Failure (tls, timeout)."""
+        # Certificates know neither the scope of an address nor the dot that may end a name.
+        name = host.partition("%")[0].rstrip(".")
+        try:
+            import ssl
+
+            context = tls.context()
+            self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+            late = "no TLS handshake in time"
+            while True:
+                try:
+                    self._tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    yield from self._exchange(late)
+            yield from self._send(self._outgoing.read(), late)
+        except (OSError, ValueError, ImportError) as error:
+            reason = getattr(error, "verify_message", None) or str(error)
+            raise Failure("tls", "TLS: {}".format(excerpt(reason)))
+
+    def _exchange(self, late):
+        """Steps that send what TLS has to say and hand it what came."""
+        yield from self._send(self._outgoing.read(), late)
+        data = yield from self._receive(late)
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def _send(self, data, late):
+        unsent = memoryview(data)
+        while unsent:
+            try:
+                unsent = unsent[self.sock.send(unsent) :]
+            except BlockingIOError:
+                yield Wait({self.sock: selectors.EVENT_WRITE}, None, late)
+
+    def _receive(self, late):
+        while True:
+            # Before each read, so that others get their turn in between.
+            yield Wait({self.sock: selectors.EVENT_READ}, None, late)
+            try:
+                return self.sock.recv(READ_SIZE)
+            except BlockingIOError:
+                pass
 
 
-# --- end of carried region: client lookup ---
+def broken_off(error: OSError) -> "Failure":
+    """Returns the Failure for a connection that broke off after it stood."""
+    text = "the connection broke off: {}".format(error.strerror or error)
+    return Failure("invalid_response", text)
+
+
+class Tls:
+    """The one TLS context of a run, made when first asked for: loading certificates is slow."""
+
+    def __init__(self, cacert=None, insecure=False):
+        self.cacert = cacert
+        self.insecure = insecure
+        self._context = None
+
+    def context(self):
+        """Returns the context; raises OSError when the certificates cannot be loaded."""
+        import ssl
+
+        if self._context is None:
+            context = ssl.create_default_context(cafile=self.cacert)
+            if self.insecure:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            self._context = context
+        return self._context
+
+
+# --- end of carried region: steps ---
+
+
+# The question: the steps, run alone.
+
+
+def ask(command: str, arguments, url: str) -> tuple:
+    """Sends the request; returns (the decoded reply, the Failure that it is, or None).
+
+    Raises Failure where there is no reply that can be decoded.
+    """
+    deadline = time.monotonic() + arguments.timeout
+    limit = ANNOUNCE_LIMIT
+    if command == "scrape":
+        limit = SCRAPE_LIMIT if arguments.info_hash else FULL_SCRAPE_LIMIT
+    steps = fetch(url, http_options_of(arguments), deadline, limit)
+    response = run_steps(steps, deadline)
+    reply = read_reply(response)
+    try:
+        if command == "announce":
+            require_announce(reply, response.status, arguments.event)
+        else:
+            require_scrape(reply, response.status)
+    except Failure as failure:
+        return reply, failure
+    return reply, None
+
+
+def run_steps(steps, deadline: float):
+    """Runs steps alone, and returns what they return or raises what they raise.
+
+    deadline is in terms of time.monotonic(); to wait beyond it is a timeout to the steps.
+    """
+    resume, value = steps.send, None
+    with selectors.DefaultSelector() as selector:
+        while True:
+            try:
+                wait = resume(value)
+            except StopIteration as end:
+                return end.value
+            try:
+                resume, value = steps.send, wait_for(wait, selector, deadline)
+            except Failure as failure:
+                resume, value = steps.throw, failure
+
+
+def wait_for(wait, selector, deadline: float) -> list:
+    """Blocks until what steps wait for is there, and returns it; Failure at the deadline."""
+    if isinstance(wait, Lookup):
+        return look_up_within(wait.host, wait.port, wait.version, deadline)
+    for sock, event in wait.events.items():
+        selector.register(sock, event)
+    until = deadline if wait.until is None else min(wait.until, deadline)
+    ready = [key.fileobj for key, _ in selector.select(max(0, until - time.monotonic()))]
+    for sock in wait.events:
+        selector.unregister(sock)
+    if time.monotonic() >= deadline:
+        raise Failure("timeout", wait.late)
+    return ready
 
 
 # The output: replies as the values that become JSON.
 def show_ip(data: bytes) -> str:
     """Returns 4 or 16 bytes as an address."""
-    import socket
-
     return socket.inet_ntop(socket.AF_INET if len(data) == 4 else socket.AF_INET6, data)
 
 
@@ -1529,18 +1063,10 @@ The last part of the path is turned from announce to scrape (BEP 48). Without an
 tracker is asked for all its torrents, which not every tracker answers.
 
 {exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
-VALUED_OPTIONS = {
-    name: name
-    for name in (
-        "--timeout --format --event --uploaded --downloaded --left --port --peer-addr --peer-id"
-        " --compact --peers-wanted --key --tracker-id --user-agent --header --cacert"
-    ).split()
-}
-
 
 def parse_peer_addr(text: str) -> str:
     """Returns an address or, as BEP 3 allows, a name; raises ValueError for anything else."""
-    return check_host(text, bracketed=":" in text)
+    return parse_host(text, bracketed=":" in text)
 
 
 def add_tracker(parser) -> None:
@@ -1551,7 +1077,7 @@ def add_announce_options(parser) -> None:
     count = whole_number(0, 2 ** 63 - 1)
     add_tracker(parser)
     add = parser.add_argument
-    add("info_hash", metavar="INFO_HASH", type=checked(parse_info_hash), help=HASH_HELP)
+    add("info_hash", metavar="INFO_HASH", type=argument_type(parse_info_hash), help=HASH_HELP)
     add(
         "--event",
         choices=["none", "started", "stopped", "completed"],
@@ -1562,10 +1088,10 @@ def add_announce_options(parser) -> None:
     add("--downloaded", type=count, default=0, metavar="BYTES", help="default 0")
     add("--left", type=count, default=0, metavar="BYTES", help="default 0, a seeder")
     add("--port", type=whole_number(1, 65535), default=17548, help="default 17548")
-    add("--peer-addr", type=checked(parse_peer_addr), metavar="ADDRESS", help="sent as ip=")
+    add("--peer-addr", type=argument_type(parse_peer_addr), metavar="ADDRESS", help="sent as ip=")
     add(
         "--peer-id",
-        type=checked(parse_peer_id),
+        type=argument_type(parse_peer_id),
         default=b"-qB00000000000000001",
         help="20 ASCII characters or 40 hex digits (default -qB00000000000000001)",
     )
@@ -1577,7 +1103,7 @@ def add_announce_options(parser) -> None:
 
 
 def add_scrape_options(parser) -> None:
-    info_hash = checked(parse_info_hash)
+    info_hash = argument_type(parse_info_hash)
     add_tracker(parser)
     parser.add_argument(
         "info_hash", metavar="INFO_HASH", nargs="*", type=info_hash, help=HASH_HELP
@@ -1596,16 +1122,16 @@ COMMANDS = {
         "%(prog)s scrape URL [INFO_HASH ...] [options]",
         SCRAPE_HELP,
     ),
-    None: (None, "%(prog)s announce|scrape URL [INFO_HASH] [options]", HELP),
+    "": (None, "%(prog)s announce|scrape URL [INFO_HASH] [options]", HELP),
 }
 
 
 def parse_arguments(argv: list, prog: str) -> tuple:
     """Returns (command, argparse namespace, URL of the request)."""
-    command, arguments, parser = parse_command(argv, prog, VALUED_OPTIONS, COMMANDS, DESCRIPTION)
+    command, arguments, parser = parse_client_command(argv, prog, DESCRIPTION, COMMANDS)
     try:
         url = (announce_url if command == "announce" else scrape_url)(arguments.tracker)
-        check_version(split_url(url).host, arguments.ip_version)
+        require_version(split_url(url).host, arguments.ip_version)
     except ValueError as error:
         parser.error("argument URL: {!r}: {}".format(arguments.tracker, error))
     try:
@@ -1637,28 +1163,6 @@ def build_query(command: str, arguments) -> str:
     )
 
 
-def ask(command: str, arguments, url: str) -> tuple:
-    """Sends the request; returns (the decoded reply, the Failure that it is, or None).
-
-    Raises Failure where there is no reply that can be decoded.
-    """
-    deadline = time.monotonic() + arguments.timeout
-    limit = ANNOUNCE_LIMIT
-    if command == "scrape":
-        limit = SCRAPE_LIMIT if arguments.info_hash else FULL_SCRAPE_LIMIT
-    options = http_options_of(arguments, look_up_within)
-    response = fetch(url, options, deadline, limit)
-    reply = read_reply(response)
-    try:
-        if command == "announce":
-            check_announce(reply, response.status, arguments.event)
-        else:
-            check_scrape(reply, response.status)
-    except Failure as failure:
-        return reply, failure
-    return reply, None
-
-
 def main(argv: list, prog: str = "http_tracker_client.py") -> int:
     """Runs the command with the arguments after its name; returns the exit code."""
     command, arguments, url = parse_arguments(argv, prog)
@@ -1683,5 +1187,708 @@ def main(argv: list, prog: str = "http_tracker_client.py") -> int:
     return 1 if failure else 0
 
 
+# What the scripts share: regions that stand word for word in several of them.
+
+
+# --- carried region: http options (home: http_tracker_client.py) ---
+def parse_header(text: str) -> tuple:
+    """Returns (name, value) of a header given as 'Name: value', or raises ValueError."""
+    name, colon, value = text.partition(":")
+    token = NAME_CHARACTERS | set("!#$%&'*+.^`|~")
+    if not (colon and name and token.issuperset(name)):
+        raise ValueError("{!r} is not a header; 'Name: value' is expected".format(text))
+    return name, parse_header_value(value.strip())
+
+
+def parse_header_value(text: str) -> str:
+    """Returns the value of a header as the Latin-1 reading of its UTF-8, or raises ValueError."""
+    if not text.isprintable():
+        raise ValueError("{!r} has characters that no header can have".format(text))
+    return text.encode("utf-8").decode("latin-1")
+
+
+def parse_cacert(text: str) -> str:
+    """Returns the name of a file of certificates that can be loaded, or raises ValueError."""
+    import ssl
+
+    try:
+        ssl.create_default_context(cafile=text)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError("{!r} has no certificates: {}".format(text, reason))
+    return text
+
+
+def add_http_options(parser, user_agent: str) -> None:
+    """Adds the options that have to do with HTTP alone."""
+    add = parser.add_argument
+    value = argument_type(parse_header_value)
+    add("--user-agent", type=value, default=user_agent, help="default " + user_agent)
+    add(
+        "--header",
+        metavar="'NAME: VALUE'",
+        type=argument_type(parse_header),
+        action="append",
+        default=[],
+        help="a further header; can be given several times",
+    )
+    cacert = argument_type(parse_cacert)
+    add("--cacert", metavar="FILE", type=cacert, help="trust the certificates in it alone")
+    add("--insecure", action="store_true", help="do not verify certificates")
+
+
+def http_options_of(arguments) -> "HttpOptions":
+    """Returns what the arguments say of HTTP, with the proxies of the environment."""
+    return HttpOptions(
+        version=arguments.ip_version,
+        user_agent=arguments.user_agent,
+        headers=arguments.header,
+        tls=Tls(arguments.cacert, arguments.insecure),
+        environ=os.environ,
+        trace=trace_for(arguments),
+    )
+
+
+# --- end of carried region: http options ---
+
+
+# --- carried region: parser (home: udp_tracker_client.py) ---
+def new_parser(prog: str, usage: str, description: str, examples: str):
+    """Returns an argparse parser with one line for a usage error and no abbreviated options."""
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message):
+            write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
+            raise SystemExit(2)
+
+        def print_help(self, file=None):
+            write_stdout(self.format_help())
+
+    parser = Parser(
+        prog=prog,
+        usage=usage,
+        description=description,
+        epilog=examples,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=80),
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    return parser
+
+
+def tie_options(parser, argv: list) -> tuple:
+    """Splits argv into options, each tied to its value as in --key=-4, and positional arguments.
+
+    argparse would take `--key -4` for two options, and before 3.7 it cannot have options amid a
+    list of positional arguments. Which options take a value is asked of the parser.
+    """
+    known = parser._option_string_actions
+    options, positionals, words = [], [], iter(argv)
+
+    def takes_value(name):
+        return name in known and known[name].nargs != 0
+
+    def tie(name, value):
+        options.append(name if value is None else "{}={}".format(name, value))
+
+    for word in words:
+        if word == "--":
+            positionals.extend(words)
+        elif word == "-" or not word.startswith("-"):
+            positionals.append(word)
+        elif word.startswith("--"):
+            tie(word, next(words, None) if takes_value(word) else None)
+        else:
+            # Short options may stand together, the last with its value: -vo FILE, -voFILE.
+            for position, letter in enumerate(word[1:], 2):
+                name = "-" + letter
+                if takes_value(name):
+                    tie(known[name].option_strings[-1], word[position:] or next(words, None))
+                    break
+                options.append(name)
+    return options, positionals
+
+
+def parse_tied(parser, options: list, positionals: list):
+    """Returns the namespace for what tie_options() returned; --version ends the command."""
+    if "--version" in options:
+        write_stdout("{} {}\n".format(parser.prog, VERSION))
+        raise SystemExit(0)
+    for option in options:
+        require_option(parser, option.partition("=")[0])
+    if "--" in positionals or any(option.endswith("=--") for option in options):
+        # argparse would make an empty list of it.
+        parser.error("'--' is no value that anything has")
+    return parser.parse_args(options + ["--"] + positionals)
+
+
+def require_option(parser, name: str) -> None:
+    """Ends in a usage error for an option that the parser has not, naming one that is near."""
+    known = parser._option_string_actions
+    if name not in known:
+        import difflib
+
+        near = [option for option in known if option.startswith(name)]
+        near = near or difflib.get_close_matches(name, known, 1, cutoff=0.75)
+        hint = "; did you mean {}?".format(near[0]) if near else ""
+        parser.error("there is no option {}{}".format(name, hint))
+
+
+def argument_type(parse):
+    """Makes an argparse type of a function that raises ValueError with what was expected."""
+
+    def parse_argument(text):
+        try:
+            return parse(text)
+        except ValueError as error:
+            import argparse
+
+            raise argparse.ArgumentTypeError(str(error))
+
+    return parse_argument
+
+
+# --- end of carried region: parser ---
+
+
+# --- carried region: options (home: udp_tracker_client.py) ---
+DIGITS = frozenset("0123456789")
+HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
+BASE32_DIGITS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+
+
+def whole_number(low: int, high: int):
+    """Returns an argparse type for whole numbers from low to high."""
+
+    def parse(text):
+        digits = text[1:] if text[:1] in ("+", "-") else text
+        # Checked before int() sees it, which takes the digits of every script and underscores.
+        if digits and DIGITS.issuperset(digits) and len(digits) < 30 and low <= int(text) <= high:
+            return int(text)
+        raise ValueError("{!r} is not a whole number from {} to {}".format(text, low, high))
+
+    return argument_type(parse)
+
+
+def seconds(low: float, high: float):
+    """Returns an argparse type for seconds from low, or above it where it is 0, to high."""
+
+    def parse(text):
+        if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
+            if 0 < float(text) and low <= float(text) <= high:
+                return float(text)
+        bounds = "from {} to".format(low) if low else "above 0, at most"
+        raise ValueError("{!r} is not a number of seconds {} {:.0f}".format(text, bounds, high))
+
+    return argument_type(parse)
+
+
+def add_network_options(parser, timeout: int) -> None:
+    """Adds the options that every command on the network has; timeout is the default, in s."""
+    parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
+    parser.add_argument(
+        "--timeout",
+        type=seconds(0, 86400),
+        default=timeout,
+        metavar="SECONDS",
+        help="total time allowed, name lookup and resends included (default {})".format(timeout),
+    )
+    families = parser.add_mutually_exclusive_group()
+    for version in (4, 6):
+        families.add_argument(
+            "-{}".format(version),
+            "--ipv{}".format(version),
+            dest="ip_version",
+            action="store_const",
+            const=version,
+            help="use IPv{} only".format(version),
+        )
+
+
+def trace_for(arguments):
+    """Returns the function that says on stderr what is done, None without --verbose."""
+    return (lambda text: write_stderr(escape(text))) if arguments.verbose else None
+
+
+def is_hex(text: str, digits: int) -> bool:
+    return len(text) == digits and HEX_DIGITS.issuperset(text)
+
+
+def parse_info_hash(text: str) -> bytes:
+    """Returns an info hash, or that of a magnet link, as the 20 bytes that trackers know.
+
+    40 hex digits or 32 base32 characters (BEP 9), or 64 hex digits of version 2, of which BEP 52
+    sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
+    Raises ValueError for anything else.
+    """
+    if text[:8].lower() == "magnet:?":
+        values = magnet_values(text, "xt")
+        topics = [value.replace("%3A", ":").replace("%3a", ":") for value in values]
+    else:
+        topics = ["urn:btih:" + text, "urn:btmh:1220" + text, text]
+    for prefix, sizes in (("urn:btih:", (40, 32)), ("urn:btmh:1220", (64,))):
+        for topic in topics:
+            digits = topic[len(prefix) :]
+            if topic.lower().startswith(prefix) and len(digits) in sizes and decode_hash(digits):
+                return decode_hash(digits)
+    raise ValueError(
+        "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
+        "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
+    )
+
+
+def magnet_values(text: str, key: str) -> list:
+    """Returns the values that a magnet link has for a key, as xt, and for xt.1, xt.2 and so on."""
+    parts = [part.partition("=") for part in text[8:].split("&")]
+    return [value for name, _, value in parts if re.match(key + r"(\.[0-9]+)?\Z", name)]
+
+
+def decode_hash(text: str) -> bytes:
+    """Returns 20 bytes for an info hash in hex or base32, None for what is neither."""
+    if is_hex(text, 40) or is_hex(text, 64):
+        return bytes.fromhex(text)[:20]
+    if len(text) == 32 and BASE32_DIGITS.issuperset(text):
+        import base64
+
+        return base64.b32decode(text.upper())
+    return None
+
+
+# --- end of carried region: options ---
+
+
+# --- carried region: client options (home: udp_tracker_client.py) ---
+def parse_client_command(argv: list, prog: str, description: str, commands: dict) -> tuple:
+    """Parses the words after the name of a client.
+
+    commands has (function that adds its options to a parser, usage, examples) for each command,
+    and under "" what --help says without one. Returns (command, argparse namespace, parser).
+    """
+
+    def parser_for(command):
+        add_options, usage, examples = commands[command]
+        parser = new_parser(prog, usage, description, examples)
+        if add_options:
+            add_options(parser)
+            add_format_option(parser)
+        add_network_options(parser, timeout=5)
+        return parser
+
+    # As a rule it is the first word that names one, if that is not the value of an option.
+    command = next((word for word in argv if word in commands), "")
+    parser = parser_for(command)
+    if not command:
+        known = [word for word in argv if word in ("-h", "--help", "--version")]
+        if known:
+            parse_tied(parser, known, [])
+        words = [word for word in argv if not word.startswith("-")]
+        found = "command {!r}".format(words[0]) if words else "no command"
+        parser.error("{}; announce or scrape is expected".format(found))
+    options, positionals = tie_options(parser, argv)
+    if positionals[:1] != [command]:
+        first = positionals[0] if positionals else ""
+        if first not in commands:
+            parser.error("{!r} stands before the command; it comes first".format(first))
+        command, parser = first, parser_for(first)
+        options, positionals = tie_options(parser, argv)
+    return command, parse_tied(parser, options, positionals[1:]), parser
+
+
+def add_format_option(parser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=["pretty", "json", "text", "compact"],
+        default="pretty",
+        help="pretty (default; json and text are other names for it) or compact, on one line",
+    )
+
+
+def parse_peer_id(text: str) -> bytes:
+    """Returns a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes, or ValueError."""
+    if is_hex(text, 40):
+        return bytes.fromhex(text)
+    if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
+        return text.encode("ascii")
+    raise ValueError(
+        "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
+    )
+
+
+def require_version(host: str, version: int) -> None:
+    """Raises ValueError for an address literal that is not of the IP version asked for."""
+    if version and literal_version(host) not in (None, version):
+        raise ValueError("{0} is not an IPv{1} address, as -{1} asks for".format(host, version))
+
+
+def warn_if_truncated(requested: int, returned: int) -> None:
+    """Writes a warning record when a scrape reply has fewer torrents than were asked for."""
+    if returned < requested:
+        write_record(
+            "warning",
+            kind="scrape_response_truncated",
+            requested=requested,
+            returned=returned,
+            message="the tracker answered for {} of {} torrents".format(returned, requested),
+        )
+
+
+# --- end of carried region: client options ---
+
+
+# --- carried region: urls (home: udp_tracker_client.py) ---
+NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+HOST_CHARACTERS = NAME_CHARACTERS | {"."}
+SCHEME_CHARACTERS = NAME_CHARACTERS - {"_"} | {"+", "."}
+
+# credentials, port and query are None where the URL has none; path and query are as given.
+Url = namedtuple("Url", "scheme credentials host port path query")
+
+
+def split_url(text: str) -> Url:
+    """Checks a URL and splits it; the host comes out in ASCII, an IPv6 one without brackets.
+
+    Raises ValueError, with what was wrong and what is expected.
+    """
+    require_url_characters(text)
+    scheme, separator, rest = text.partition("://")
+    if not (separator and scheme[:1].isalpha() and SCHEME_CHARACTERS.issuperset(scheme)):
+        raise ValueError("no scheme; a URL like udp://host:port or http://host/ is expected")
+    authority = rest.split("/")[0].split("?")[0].split("#")[0]
+    credentials, at_sign, location = authority.rpartition("@")
+    literal, bracket, tail = location.rpartition("]")
+    name, _, port = tail.partition(":")
+    if ":" in port or (bracket and (name or not literal.startswith("["))):
+        raise ValueError(
+            "host:port is expected, an IPv6 address in brackets, as [2001:db8::1]:6969"
+        )
+    if port and not (DIGITS.issuperset(port) and len(port) < 6 and 0 < int(port) < 65536):
+        raise ValueError("port {!r} is not a number from 1 to 65535".format(port))
+    path, question_mark, query = rest[len(authority) :].partition("#")[0].partition("?")
+    return Url(
+        scheme.lower(),
+        credentials if at_sign else None,
+        parse_host(literal[1:] if bracket else name, bool(bracket)),
+        int(port) if port else None,
+        path,
+        query if question_mark else None,
+    )
+
+
+def require_url_characters(text: str) -> None:
+    """Raises ValueError for what no URL has; before it is parsed, so that no request is forged."""
+    if not text.isprintable() or " " in text or "\\" in text:
+        raise ValueError("a URL has no spaces, control characters or backslashes")
+
+
+def parse_host(host: str, bracketed: bool) -> str:
+    """Returns the host in ASCII: an IPv6 literal (its scope after a %) or an IDNA name.
+
+    Raises ValueError when it is neither.
+    """
+    if bracketed:
+        address, percent, scope = host.partition("%")
+        if scope.startswith("25") and len(scope) > 2:
+            scope = scope[2:]
+        known = scope and (HOST_CHARACTERS | {"~"}).issuperset(scope)
+        if literal_version(address) != 6 or (percent and not known):
+            raise ValueError("{!r} is not an IPv6 address".format(host))
+        return address + percent + scope
+    # The codec takes minutes for long names.
+    if host and max(host) > "\x7f" and len(host) < 255:
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise ValueError("{!r} is not a host name".format(host))
+    lengths = [len(label) for label in (host[:-1] if host.endswith(".") else host).split(".")]
+    known = HOST_CHARACTERS.issuperset(host)
+    if not (known and len(host) < 255 and 0 < min(lengths) and max(lengths) < 64):
+        raise ValueError("{!r} is not a host name or an address".format(host))
+    return host
+
+
+def encode_path(path: str, query: str) -> str:
+    """Returns path and query (None or "" for none) of a URL in ASCII, the rest as %XX of UTF-8."""
+    text = path + "?" + query if query else path
+    if max(text, default="") < "\x7f":
+        return text
+    return "".join(
+        chr(byte) if byte < 0x7F else "%{:02X}".format(byte)
+        for byte in text.encode("utf-8", "replace")
+    )
+
+
+def text_of(value) -> str:
+    """Returns a text that a tracker sent: UTF-8, else Latin-1."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+# --- end of carried region: urls ---
+
+
+# --- carried region: addresses (home: udp_tracker_client.py) ---
+def literal_version(host: str):
+    """Returns the IP version of an address literal, 4 or 6; None for a name."""
+    version = 6 if ":" in host else 4
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    try:
+        socket.inet_pton(family, host.partition("%")[0])
+    except (OSError, ValueError):
+        return None
+    return version
+
+
+def show_address(address: tuple) -> str:
+    """Returns a socket address as 198.51.100.7:6969 or [2001:db8::1]:6969."""
+    return ("[{}]:{}" if ":" in address[0] else "{}:{}").format(address[0], address[1])
+
+
+def look_up(host: str, port: int, version: int) -> list:
+    """Returns the addresses of a host, in the order the system would try them.
+
+    version is 4 or 6, None for both. Each is a socket address: (IPv4 address, port) or (IPv6
+    address, port, flow, scope). This blocks, for a name as long as the system's resolver takes.
+    Raises Failure (resolve_failed, unreachable).
+    """
+    literal = literal_version(host)
+    if literal and version not in (None, literal):
+        raise Failure("unreachable", "{} is not an IPv{} address".format(host, version))
+    if literal == 4:
+        return [(host, port)]
+    family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(version, socket.AF_UNSPEC)
+    flags = socket.AI_NUMERICHOST if literal else 0
+    try:
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a name that can be looked up"
+        raise Failure("resolve_failed", "{}: {}".format(host, reason))
+    addresses = []
+    for _, _, _, _, address in found:
+        if address[0].lower().startswith("::ffff:") and "." in address[0]:
+            # An IPv4-mapped address is the IPv4 network in another notation.
+            address = (address[0][7:], port)
+        if address not in addresses:
+            addresses.append(address)
+    return addresses
+
+
+def open_socket(address: tuple, kind: int):
+    """Returns a socket of a kind (SOCK_STREAM, SOCK_DGRAM) that does not block; it is connected,
+    or being connected, to the address. Raises OSError.
+    """
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, kind)
+    try:
+        sock.setblocking(False)
+        sock.connect(address)
+    except BlockingIOError:
+        pass
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def network_failure(error: OSError) -> "Failure":
+    """Returns the Failure that stands for what the network said to a socket."""
+    if isinstance(error, (ConnectionRefusedError, ConnectionResetError)):
+        return Failure("refused", "connection refused")
+    if error.errno == errno.ETIMEDOUT:
+        return Failure("timeout", "the system waited for an answer in vain")
+    return Failure("unreachable", "unreachable: {}".format(error.strerror or error))
+
+
+class Race:
+    """Which of a host's addresses is tried when, over UDP and TCP alike; no I/O and no clock.
+
+    The first address is due at once, the next a quarter of a second after the one before or as
+    soon as one has failed (the way of RFC 8305), so that a dead address does not hide a live one.
+    Of those that were reached the first leads, which means that it is asked what the user wants
+    to know; when it fails, the next one does.
+
+    due_at is when the next address is due, None where none is left. failures has
+    [(address, Failure)] in the order in which they failed. Times are seconds of any one clock.
+    """
+
+    HEAD_START = 0.25
+
+    __slots__ = "waiting head_start due_at reached failures".split()
+
+    def __init__(self, addresses: list, now: float, deadline: float):
+        self.waiting = tuple(addresses)
+        # However little time there is, all get their turn in the first half of it.
+        self.head_start = min(self.HEAD_START, max(0, deadline - now) / (2 * len(addresses)))
+        self.due_at = now
+        self.reached = ()
+        self.failures = ()
+
+    @property
+    def leader(self):
+        """The address that is asked, None while none was reached."""
+        return self.reached[0] if self.reached else None
+
+    def take_due(self, now: float):
+        """Returns the address that is to be tried now, None while there is none."""
+        if self.due_at is None or now < self.due_at:
+            return None
+        address, self.waiting = self.waiting[0], self.waiting[1:]
+        self.due_at = now + self.head_start if self.waiting else None
+        return address
+
+    def reach(self, address: tuple) -> None:
+        """Notes that a connection to an address stands."""
+        self.reached += (address,)
+
+    def fail(self, address: tuple, failure: "Failure", now: float) -> None:
+        """Notes that an address has failed, and for what reason."""
+        self.failures += ((address, failure),)
+        self.reached = tuple(other for other in self.reached if other != address)
+        if self.waiting and not self.reached:
+            self.due_at = now
+
+    def stop(self) -> None:
+        """Tries no further address."""
+        self.waiting = ()
+        self.due_at = None
+
+    def failure(self) -> "Failure":
+        """Returns one Failure for all: the kind is that of the last, the message names each."""
+        kind = self.failures[-1][1].kind
+        if len(self.failures) == 1:
+            return Failure(kind, str(self.failures[0][1]))
+        return Failure(
+            kind,
+            "; ".join(
+                "{}: {}".format(show_address(address), failure)
+                for address, failure in self.failures
+            ),
+        )
+
+
+# --- end of carried region: addresses ---
+
+
+# --- carried region: client lookup (home: udp_tracker_client.py) ---
+def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
+    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
+
+    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout, unreachable).
+    """
+    if literal_version(host):
+        return look_up(host, port, version)
+    import threading
+
+    outcome = []
+
+    def work():
+        try:
+            outcome.append(look_up(host, port, version))
+        except Failure as failure:
+            outcome.append(failure)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(max(0, deadline - time.monotonic()))
+    if not outcome:
+        raise Failure("timeout", "{}: the name lookup took too long".format(host))
+    if isinstance(outcome[0], Failure):
+        raise outcome[0]
+    return outcome[0]
+
+
+# --- end of carried region: client lookup ---
+
+
+# --- carried region: output (home: udp_tracker_client.py) ---
+class Failure(Exception):
+    """Why a request has no answer: `kind` is a word for programs, the text is for people."""
+
+    def __init__(self, kind, message):
+        super().__init__(message)
+        self.kind = kind
+
+
+def escape(text: str) -> str:
+    """Returns text with control characters, direction marks and the like written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def to_json_text(value, pretty: bool) -> str:
+    """Returns value as ASCII JSON: indented by two spaces, or on one line without spaces."""
+    if pretty:
+        return json.dumps(value, indent=2)
+    return json.dumps(value, separators=(",", ":"))
+
+
+def write_stdout(text: str) -> None:
+    """Writes text to stdout, whole and at once; a reader that has gone away is not an error.
+
+    Raises Failure (output_failed) when it cannot be written, as on a full disk.
+    """
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        # Not by sys.stdout.write(): where stdout is unbuffered or does not block, that drops what
+        # is not taken at the first try.
+        raw = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+        left = memoryview(text.encode(sys.stdout.encoding, "backslashreplace"))
+        while left:
+            written = raw.write(left)
+            if written is None:
+                import select
+
+                select.select([], [raw], [])
+            left = left[written or 0 :]
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
+
+
+def write_stderr(text: str, end: str = "\n") -> None:
+    """Writes a line to stderr; there is no place left to complain when that fails."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(text + end)
+            sys.stderr.flush()
+    except OSError:
+        pass
+
+
+def write_record(name: str, **fields) -> None:
+    """Writes {name: fields} to stderr as one line of compact JSON."""
+    write_stderr(to_json_text({name: fields}, pretty=False))
+
+
+def run_and_exit(main) -> None:
+    """Runs main(arguments) as a command and ends the process with the exit code it returns.
+
+    Ctrl-C and SIGTERM end it at once, with 130 and 143, unless main() handles them itself.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: os._exit(128 + number))
+    try:
+        code = main(sys.argv[1:])
+    except SystemExit as stop:
+        code = stop.code
+    except Failure as failure:
+        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+        code = 1
+    # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
+    # could not take would be tried again, with a traceback.
+    os._exit(code or 0)
+
+
+# --- end of carried region: output ---
+
+
 if __name__ == "__main__":
-    run(main)
+    run_and_exit(main)

@@ -9,32 +9,28 @@ This file needs nothing but python3 (3.6 or newer): copy it to a host and run it
 BEP 15 (the UDP tracker protocol), BEP 41 (its URL data extension) and BEP 52 (truncated
 version 2 info hashes).
 
-It reads from top to bottom: arguments and names, the wire format as pure functions, the
-exchange as an object that does no I/O, the sockets around it, the output, the command line.
-Regions between "carried region" lines stand word for word in the sibling scripts too;
-tools/sync_copies.py keeps them equal, so that every script remains a single file.
+The idea: what is sent and what a reply means are pure functions; what to send when is an object
+that knows neither sockets nor a clock (Exchange); what owns the sockets never blocks
+(Conversation). So one loop can drive one of them, as here, or ten thousand, as the checker does.
+
+The map, from top to bottom:
+    udp wire format     the requests and replies of BEP 15, as values and as bytes
+    udp exchange        the rules of BEP 15 with one address: ids, resends, time-outs
+    udp conversation    the sockets: all addresses of a tracker, the first that answers counts
+    question, answer    the one loop, and replies as JSON
+    command line        options, help, main()
+    what is shared      parser, options, URLs, addresses, output: the plumbing
+
+What the scripts share stands in each of them, word for word, between "carried region" lines;
+tools/sync_copies.py keeps it equal, so that every script remains a single file.
 """
-# --- carried region: start (home: udp_tracker_client.py) ---
-if __name__ == "__main__":
-    # Ctrl-C and SIGTERM end the script without a traceback, also while it still imports.
-    # _signal is what signal is made of, without the enums that take a while to build.
-    try:
-        import os
-        import _signal
-
-        _signal.signal(_signal.SIGINT, lambda number, frame: os._exit(130))
-        _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
-    except KeyboardInterrupt:
-        raise SystemExit(130)
-    # Neither imports nor a single request make much garbage, and to look for it among all that is
-    # imported takes a millisecond. The checker turns it on again.
-    import gc
-
-    gc.disable()
-# --- end of carried region: start ---
-
 import errno
+import json
 import os
+import re
+import selectors
+import signal
+import socket
 import struct
 import sys
 import time
@@ -43,541 +39,7 @@ from collections import namedtuple
 VERSION = "0.1.0"
 
 
-# --- carried region: output (home: udp_tracker_client.py) ---
-class Failure(Exception):
-    """Why a request has no answer: `kind` is a word for programs, the text is for people."""
-
-    def __init__(self, kind, message):
-        super().__init__(message)
-        self.kind = kind
-
-
-def escape(text: str) -> str:
-    """Returns text with control characters, direction marks and the like written as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
-
-
-def to_json_text(value, pretty: bool) -> str:
-    """Returns value as ASCII JSON: indented by two spaces, or on one line without spaces."""
-    import json
-
-    if pretty:
-        return json.dumps(value, indent=2)
-    return json.dumps(value, separators=(",", ":"))
-
-
-def write_stdout(text: str) -> None:
-    """Writes text to stdout, whole and at once; a reader that has gone away is not an error.
-
-    Raises Failure (output_failed) when it cannot be written, as on a full disk.
-    """
-    try:
-        if sys.stdout is None:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        # Not by sys.stdout.write(): where stdout is unbuffered or does not block, that drops what
-        # is not taken at the first try.
-        raw = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
-        left = memoryview(text.encode(sys.stdout.encoding, "backslashreplace"))
-        while left:
-            written = raw.write(left)
-            if written is None:
-                import select
-
-                select.select([], [raw], [])
-            left = left[written or 0 :]
-    except BrokenPipeError:
-        pass
-    except OSError as error:
-        raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
-
-
-def write_stderr(text: str, end: str = "\n") -> None:
-    """Writes a line to stderr; there is no place left to complain when that fails."""
-    try:
-        if sys.stderr is not None:
-            sys.stderr.write(text + end)
-            sys.stderr.flush()
-    except OSError:
-        pass
-
-
-def write_record(name: str, **fields) -> None:
-    """Writes {name: fields} to stderr as one line of compact JSON."""
-    write_stderr(to_json_text({name: fields}, pretty=False))
-
-
-def run(main) -> None:
-    """Runs main(arguments) as a command and ends the process with the exit code it returns."""
-    out_of_memory = False
-    try:
-        code = main(sys.argv[1:])
-    except SystemExit as stop:
-        code = stop.code
-    except Failure as failure:
-        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
-        code = 1
-    except MemoryError:
-        # Until this block ends, all that the error has come through remains in memory.
-        out_of_memory = True
-    if out_of_memory:
-        text = "there is not enough memory for it"
-        write_record("error", kind="too_large", source="memory", message=text)
-        code = 1
-    # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
-    # could not take would be tried again, with a traceback.
-    os._exit(code or 0)
-
-
-# --- end of carried region: output ---
-
-
-# --- carried region: arguments (home: udp_tracker_client.py) ---
-def new_parser(prog: str, usage: str, description: str, examples: str):
-    """Returns an argparse parser with one line for a usage error and no abbreviated options."""
-    import argparse
-
-    # It asks gettext for a translation of its own words, which have none: looking for one takes
-    # longer than all the rest.
-    argparse._ = str
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message):
-            write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
-            raise SystemExit(2)
-
-        def print_help(self, file=None):
-            self.formatter_class = argparse.RawDescriptionHelpFormatter
-            write_stdout(self.format_help())
-
-        def parse(self, options, positionals):
-            """Returns the namespace for what split_arguments() returned."""
-            # argparse would drop it.
-            if "--" in positionals or any(word.partition("=")[2] == "--" for word in options):
-                self.error("'--' is no value that anything has")
-            return self.parse_args(options + ["--"] + positionals)
-
-    # argparse asks for one at each option, and to look for the terminal's width is slow.
-    formatter = argparse.RawDescriptionHelpFormatter(prog, width=80)
-    return Parser(
-        prog=prog,
-        usage=usage,
-        description=description,
-        epilog=examples,
-        formatter_class=lambda prog: formatter,
-        allow_abbrev=False,
-    )
-
-
-def checked(parse):
-    """Makes an argparse type of a function that raises ValueError with what was expected."""
-
-    def parse_argument(text):
-        try:
-            return parse(text)
-        except ValueError as error:
-            import argparse
-
-            raise argparse.ArgumentTypeError(str(error))
-
-    return parse_argument
-
-
-DIGITS = frozenset("0123456789")
-HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
-BASE32_DIGITS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
-NAME_CHARACTERS = HEX_DIGITS | frozenset("ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ-_")
-HOST_CHARACTERS = NAME_CHARACTERS | {"."}
-SCHEME_CHARACTERS = NAME_CHARACTERS - {"_"} | {"+", "."}
-
-
-def is_hex(text: str, digits: int) -> bool:
-    return len(text) == digits and HEX_DIGITS.issuperset(text)
-
-
-def split_arguments(argv: list, valued: dict) -> tuple:
-    """Splits argv into options, each tied to its value, and positional arguments.
-
-    argparse would take `--key -4` for two options, and before 3.7 it cannot have options amid a
-    list of positional arguments. valued has the options that take a value, with their long
-    names: {"--output": "--output", "-o": "--output"}.
-    """
-    options, positionals, words = [], [], iter(argv)
-
-    def tie(name, value):
-        options.append(name if value is None else name + "=" + value)
-
-    for word in words:
-        if word == "--":
-            positionals.extend(words)
-        elif word == "-" or not word.startswith("-"):
-            positionals.append(word)
-        elif word in valued:
-            tie(valued[word], next(words, None))
-        elif word.startswith("--"):
-            options.append(word)
-        else:
-            for position, letter in enumerate(word[1:], 2):
-                name = valued.get("-" + letter)
-                if name:
-                    tie(name, word[position:] or next(words, None))
-                    break
-                options.append("-" + letter)
-    return options, positionals
-
-
-def whole_number(low: int, high: int):
-    """Returns an argparse type for whole numbers from low to high."""
-
-    def parse(text):
-        digits = text[1:] if text[:1] in ("+", "-") else text
-        # Checked before int() sees it, which takes the digits of every script and underscores.
-        if digits and DIGITS.issuperset(digits) and len(digits) < 30 and low <= int(text) <= high:
-            return int(text)
-        raise ValueError(
-            "{!r} is not a whole number from {} to {}".format(text, low, high)
-        )
-
-    return checked(parse)
-
-
-def seconds(low: float, high: float):
-    """Returns an argparse type for seconds from low, or above it where it is 0, to high."""
-
-    def parse(text):
-        import re
-
-        if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
-            if 0 < float(text) and low <= float(text) <= high:
-                return float(text)
-        bounds = "from {} to".format(low) if low else "above 0, at most"
-        raise ValueError(
-            "{!r} is not a number of seconds {} {:.0f}".format(text, bounds, high)
-        )
-
-    return checked(parse)
-
-
-def parse_info_hash(text: str) -> bytes:
-    """Returns an info hash, or that of a magnet link, as the 20 bytes that trackers know.
-
-    40 hex digits or 32 base32 characters (BEP 9), or 64 hex digits of version 2, of which BEP 52
-    sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
-    Raises ValueError for anything else.
-    """
-    if text[:8].lower() == "magnet:?":
-        values = magnet_values(text, "xt")
-        topics = [value.replace("%3A", ":").replace("%3a", ":") for value in values]
-    else:
-        topics = ["urn:btih:" + text, "urn:btmh:1220" + text, text]
-    for prefix, sizes in (("urn:btih:", (40, 32)), ("urn:btmh:1220", (64,))):
-        for topic in topics:
-            digits = topic[len(prefix) :]
-            if topic.lower().startswith(prefix) and len(digits) in sizes and decode_hash(digits):
-                return decode_hash(digits)
-    raise ValueError(
-        "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
-        "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
-    )
-
-
-def magnet_values(text: str, key: str) -> list:
-    """Returns the values that a magnet link has for a key, as xt, and for xt.1, xt.2 and so on."""
-    import re
-
-    parts = [part.partition("=") for part in text[8:].split("&")]
-    return [value for name, _, value in parts if re.match(key + r"(\.[0-9]+)?\Z", name)]
-
-
-def decode_hash(text: str) -> bytes:
-    """Returns 20 bytes for an info hash in hex or base32, None for what is neither."""
-    if is_hex(text, 40) or is_hex(text, 64):
-        return bytes.fromhex(text)[:20]
-    if len(text) == 32 and BASE32_DIGITS.issuperset(text):
-        import base64
-
-        return base64.b32decode(text.upper())
-    return None
-
-
-def add_common_options(parser, timeout: int) -> None:
-    """Adds the options that every command has; timeout is the default, in seconds."""
-    parser.add_argument("--version", action="store_true", help="show the version and exit")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
-    parser.add_argument(
-        "--timeout",
-        type=seconds(0, 86400),
-        default=timeout,
-        metavar="SECONDS",
-        help="total time allowed, name lookup and resends included (default {})".format(timeout),
-    )
-    families = parser.add_mutually_exclusive_group()
-    for version in (4, 6):
-        families.add_argument(
-            "-{}".format(version),
-            "--ipv{}".format(version),
-            dest="ip_version",
-            action="store_const",
-            const=version,
-            help="use IPv{} only".format(version),
-        )
-
-
-def trace_for(arguments):
-    """Returns the function that says on stderr what is done, None without --verbose."""
-    return (lambda text: write_stderr(escape(text))) if arguments.verbose else None
-
-
-def show_version(options: list, prog: str) -> None:
-    """Ends the command with its version where --version is among the options."""
-    if "--version" in options:
-        write_stdout("{} {}\n".format(prog, VERSION))
-        raise SystemExit(0)
-
-
-# --- end of carried region: arguments ---
-
-
-# --- carried region: client options (home: udp_tracker_client.py) ---
-def parse_peer_id(text: str) -> bytes:
-    """Returns a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes, or ValueError."""
-    if is_hex(text, 40):
-        return bytes.fromhex(text)
-    if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
-        return text.encode("ascii")
-    raise ValueError(
-        "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
-    )
-
-
-def add_format_option(parser) -> None:
-    parser.add_argument(
-        "--format",
-        choices=["pretty", "json", "compact"],
-        default="pretty",
-        help="pretty (default; json is another name for it) or compact, on one line",
-    )
-
-
-def parse_command(argv: list, prog: str, valued: dict, commands: dict, description: str) -> tuple:
-    """Parses the words after the name of a client; only the parser that is needed is built.
-
-    commands has (function that adds its options to a parser, usage, help) for each command, and
-    under None what is said without one. Returns (command, argparse namespace, parser).
-    """
-    options, positionals = split_arguments(argv, valued)
-    show_version(options, prog)
-    command = positionals[0] if positionals else None
-    add_options, usage, examples = commands.get(command, commands[None])
-    parser = new_parser(prog, usage, description, examples)
-    if add_options:
-        add_options(parser)
-        add_format_option(parser)
-    add_common_options(parser, timeout=5)
-    if command is None and {"-h", "--help"} & set(options):
-        parser.print_help()
-        raise SystemExit(0)
-    if not add_options:
-        found = "no command" if command is None else "command {!r}".format(command)
-        parser.error("{}; announce or scrape is expected".format(found))
-    return command, parser.parse(options, positionals[1:]), parser
-
-
-def warn_if_truncated(requested: int, returned: int) -> None:
-    """Writes a warning record when a scrape reply has fewer torrents than were asked for."""
-    if returned < requested:
-        write_record(
-            "warning",
-            kind="scrape_response_truncated",
-            requested=requested,
-            returned=returned,
-            message="the tracker answered for {} of {} torrents".format(returned, requested),
-        )
-
-
-def check_version(host: str, version: int) -> None:
-    """Raises ValueError for an address literal that is not of the IP version asked for."""
-    if version and literal_version(host) not in (None, version):
-        raise ValueError("{0} is not an IPv{1} address, as -{1} asks for".format(host, version))
-
-
-# --- end of carried region: client options ---
-
-
-# --- carried region: names (home: udp_tracker_client.py) ---
-# credentials, port and query are None where the URL has none; path and query are as given.
-Url = namedtuple("Url", "scheme credentials host port path query")
-
-
-def split_url(text: str) -> Url:
-    """Checks a URL and splits it; the host comes out in ASCII, an IPv6 one without brackets.
-
-    Raises ValueError, with what was wrong and what is expected.
-    """
-    check_characters(text)
-    scheme, separator, rest = text.partition("://")
-    if not (separator and scheme[:1].isalpha() and SCHEME_CHARACTERS.issuperset(scheme)):
-        raise ValueError("no scheme; a URL like udp://host:port or http://host/ is expected")
-    authority = rest.split("/")[0].split("?")[0].split("#")[0]
-    credentials, at_sign, location = authority.rpartition("@")
-    literal, bracket, tail = location.rpartition("]")
-    name, _, port = tail.partition(":")
-    if ":" in port or (bracket and (name or not literal.startswith("["))):
-        raise ValueError(
-            "host:port is expected, an IPv6 address in brackets, as [2001:db8::1]:6969"
-        )
-    if port and not (DIGITS.issuperset(port) and len(port) < 6 and 0 < int(port) < 65536):
-        raise ValueError("port {!r} is not a number from 1 to 65535".format(port))
-    path, question_mark, query = rest[len(authority) :].partition("#")[0].partition("?")
-    return Url(
-        scheme.lower(),
-        credentials if at_sign else None,
-        check_host(literal[1:] if bracket else name, bool(bracket)),
-        int(port) if port else None,
-        path,
-        query if question_mark else None,
-    )
-
-
-def check_characters(text: str) -> None:
-    """Raises ValueError for what no URL has; before it is parsed, so that no request is forged."""
-    if not text.isprintable() or " " in text or "\\" in text:
-        raise ValueError("a URL has no spaces, control characters or backslashes")
-
-
-def check_host(host: str, bracketed: bool) -> str:
-    """Returns the host in ASCII: an IPv6 literal (its scope after a %) or an IDNA name.
-
-    Raises ValueError when it is neither.
-    """
-    if bracketed:
-        address, percent, scope = host.partition("%")
-        if scope.startswith("25") and len(scope) > 2:
-            scope = scope[2:]
-        known = scope and (HOST_CHARACTERS | {"~"}).issuperset(scope)
-        if literal_version(address) != 6 or (percent and not known):
-            raise ValueError("{!r} is not an IPv6 address".format(host))
-        return address + percent + scope
-    # The codec takes minutes for long names.
-    if host and max(host) > "\x7f" and len(host) < 255:
-        try:
-            host = host.encode("idna").decode("ascii")
-        except UnicodeError:
-            raise ValueError("{!r} is not a host name".format(host))
-    lengths = [len(label) for label in (host[:-1] if host.endswith(".") else host).split(".")]
-    known = HOST_CHARACTERS.issuperset(host)
-    if not (known and len(host) < 255 and 0 < min(lengths) and max(lengths) < 64):
-        raise ValueError("{!r} is not a host name or an address".format(host))
-    return host
-
-
-def literal_version(host: str):
-    """Returns the IP version of an address literal, 4 or 6; None for a name."""
-    import socket
-
-    version = 6 if ":" in host else 4
-    family = socket.AF_INET6 if version == 6 else socket.AF_INET
-    try:
-        socket.inet_pton(family, host.partition("%")[0])
-    except (OSError, ValueError):
-        return None
-    return version
-
-
-def show_address(address: tuple) -> str:
-    """Returns a socket address as 198.51.100.7:6969 or [2001:db8::1]:6969."""
-    return ("[{}]:{}" if ":" in address[0] else "{}:{}").format(address[0], address[1])
-
-
-def look_up(host: str, port: int, version: int) -> list:
-    """Returns the addresses of a host, in the order the system would try them.
-
-    version is 4 or 6, None for both. Each is a socket address: (IPv4 address, port) or (IPv6
-    address, port, flow, scope). This blocks, for a name as long as the system's resolver takes.
-    Raises Failure (resolve_failed, unreachable).
-    """
-    import socket
-
-    literal = literal_version(host)
-    if literal and version not in (None, literal):
-        raise Failure("unreachable", "{} is not an IPv{} address".format(host, version))
-    if literal == 4:
-        return [(host, port)]
-    family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(version, socket.AF_UNSPEC)
-    flags = socket.AI_NUMERICHOST if literal else 0
-    try:
-        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a name that can be looked up"
-        raise Failure("resolve_failed", "{}: {}".format(host, reason))
-    addresses = []
-    for _, _, _, _, address in found:
-        if address[0].lower().startswith("::ffff:") and "." in address[0]:
-            # An IPv4-mapped address is the IPv4 network in another notation.
-            address = (address[0][7:], port)
-        if address not in addresses:
-            addresses.append(address)
-    return addresses
-
-
-def start_thread(work, *arguments) -> bool:
-    """Starts work(*arguments) on a thread; False where no more threads are to be had."""
-    # threading takes a while to import, and waits for each of its threads to begin.
-    import _thread
-
-    try:
-        _thread.start_new_thread(work, arguments)
-    except RuntimeError:
-        return False
-    return True
-
-
-def network_failure(error: OSError) -> Failure:
-    """Returns the Failure that stands for what the network said to a socket."""
-    if isinstance(error, (ConnectionRefusedError, ConnectionResetError)):
-        return Failure("refused", "connection refused")
-    if error.errno == errno.ETIMEDOUT:
-        return Failure("timeout", "the system waited for an answer in vain")
-    return Failure("unreachable", "unreachable: {}".format(error.strerror or error))
-
-
-def combined_failure(failures: list) -> Failure:
-    """Returns one Failure for [(address, Failure)], in the order in which they failed."""
-    kind = failures[-1][1].kind
-    if len(failures) == 1:
-        return Failure(kind, str(failures[0][1]))
-    parts = ["{}: {}".format(show_address(address), failure) for address, failure in failures]
-    return Failure(kind, "; ".join(parts))
-
-
-def encode_path(path: str, query: str) -> str:
-    """Returns path and query (None or "" for none) of a URL in ASCII, the rest as %XX of UTF-8."""
-    text = path + "?" + query if query else path
-    if max(text, default="") < "\x7f":
-        return text
-    return "".join(
-        chr(byte) if byte < 0x7F else "%{:02X}".format(byte)
-        for byte in text.encode("utf-8", "replace")
-    )
-
-
-def text_of(value) -> str:
-    """Returns a text that a tracker sent: UTF-8, else Latin-1."""
-    if not isinstance(value, bytes):
-        return str(value)
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
-# --- end of carried region: names ---
-
-
-# --- carried region: udp (home: udp_tracker_client.py) ---
+# --- carried region: udp wire format (home: udp_tracker_client.py) ---
 # The wire format of BEP 15: pure functions, values in and bytes out, and back.
 PROTOCOL_ID = 0x41727101980
 CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
@@ -636,8 +98,6 @@ class Announce(
 
     def parse(self, reply: bytes, ipv6: bool) -> AnnounceReply:
         """Raises ValueError for a reply that is too short."""
-        import socket
-
         if len(reply) < 20:
             hint = ""
             if len(reply) == 8:
@@ -713,6 +173,10 @@ def new_transaction_id() -> int:
     return int.from_bytes(os.urandom(4), "big", signed=True)
 
 
+# --- end of carried region: udp wire format ---
+
+
+# --- carried region: udp exchange (home: udp_tracker_client.py) ---
 class Pending:
     """A request that is under way: what it is, and when it was and will be sent."""
 
@@ -882,42 +346,44 @@ class Exchange:
         self.fail(Failure("timeout", "connected, but its turn did not come"), now)
 
 
+# --- end of carried region: udp exchange ---
+
+
+# --- carried region: udp conversation (home: udp_tracker_client.py) ---
 class Conversation:
     """A tracker asked over UDP at all of its addresses: the sockets around the exchanges.
 
-    The caller owns the selector and the clock: it calls advance(now) at wake_at, and
-    read(socket, now) for each socket of the conversation that the selector finds readable (the
-    selector's data is the conversation), until finished. Nothing here blocks.
+    It has what everything has that runs in a loop: the caller calls advance(now) at wake_at, and
+    read(socket, now) for each socket that the selector finds readable (the selector's data is the
+    owner), until finished; end(failure, now) ends it before its time. Nothing here blocks.
 
-    The first address starts at once, the next a quarter of a second after it or as soon as it
-    fails (the way of RFC 8305), so that a dead address does not hide a live one. All may
-    connect; the first to get a connection id goes on alone while it does not fail.
+    All addresses may connect, as the race has it; the one that leads goes on to the requests. An
+    answer from there ends the others. leave(conversation, socket, address, exchange, now) is
+    called before a socket is closed.
 
     At the end answered says whether the tracker answered, exchange is where it did and address its
     address. Where it did not, they are of the first that failed, or of the first that had got as
-    far as to the requests (None where no socket could be opened). failures has
-    [(address, Failure)] in the order in which they failed.
+    far as to the requests (None where no socket could be opened), and race has the failures.
     """
 
-    HEAD_START = 0.25
     READS = 16  # datagrams taken from a socket at a time, so that a flood cannot hold the caller
 
     __slots__ = (
-        "requests deadline selector trace waiting head_start next_start exchanges leader failures"
-        " answered exchange address wake_at"
+        "requests deadline selector owner trace leave race exchanges answered exchange address"
+        " wake_at"
     ).split()
 
-    def __init__(self, addresses, requests, now, deadline, selector, trace=None):
+    def __init__(
+        self, addresses, requests, now, deadline, selector, owner=None, trace=None, leave=None
+    ):
         self.requests = requests
         self.deadline = deadline
         self.selector = selector
+        self.owner = owner
         self.trace = trace
-        self.waiting = list(addresses)
-        self.head_start = min(self.HEAD_START, (deadline - now) / (2 * len(addresses)))
-        self.next_start = now
+        self.leave = leave
+        self.race = Race(addresses, now, deadline)
         self.exchanges = {}  # socket: (address, exchange), in the order in which they started
-        self.leader = None
-        self.failures = []
         self.answered = False
         self.exchange = None
         self.address = None
@@ -925,20 +391,26 @@ class Conversation:
 
     @property
     def finished(self) -> bool:
-        return not self.waiting and not self.exchanges
+        return not self.exchanges and self.race.due_at is None
 
     def advance(self, now: float) -> None:
         """Opens the sockets and sends the datagrams that are due, and sets wake_at."""
-        while self.waiting and (now >= self.next_start or not self.exchanges):
-            self._open(self.waiting.pop(0), now)
         for sock, (_, exchange) in list(self.exchanges.items()):
             # An earlier exchange of this round may have ended the conversation.
             if sock in self.exchanges and now >= exchange.wake_at:
                 self._send(sock, now)
+        while True:
+            address = self.race.take_due(now)
+            if address is None:
+                break
+            self._open(address, now)
         self._set_wake_at()
 
     def read(self, sock, now: float) -> None:
         """Takes what has arrived at one of the sockets, and sends what follows from it."""
+        if sock not in self.exchanges:
+            # The reply on another one has closed it meanwhile.
+            return
         address, exchange = self.exchanges[sock]
         try:
             for _ in range(self.READS):
@@ -950,37 +422,37 @@ class Conversation:
             pass
         except OSError as error:
             exchange.fail(network_failure(error), now)
-        if self.leader is None and exchange.connection_id is not None:
-            self._lead(exchange, now)
+        if exchange.connection_id is not None and address not in self.race.reached:
+            self.race.reach(address)
+            self._let_leader_ask(now)
         self._send(sock, now)
         self._set_wake_at()
+
+    def end(self, failure: "Failure", now: float) -> None:
+        """Ends the conversation before its time: what is open ends with the failure."""
+        self.race.stop()
+        for sock, (_, exchange) in list(self.exchanges.items()):
+            if sock in self.exchanges:
+                exchange.fail(failure, now)
+                self._finish(sock, now)
 
     def _open(self, address, now):
         """Starts an exchange with an address on a connected socket of its own.
 
         Connected, since then the system drops what others send and tells of a closed port.
         """
-        import selectors
-        import socket
-
-        self.next_start = now + self.head_start
-        ipv6 = ":" in address[0]
-        sock = None
         try:
-            sock = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
-            sock.setblocking(False)
-            sock.connect(address)
-            self.selector.register(sock, selectors.EVENT_READ, self)
+            sock = open_socket(address, socket.SOCK_DGRAM)
+            self.selector.register(sock, selectors.EVENT_READ, self.owner)
         except OSError as error:
-            if sock:
-                sock.close()
-            self.failures.append((address, network_failure(error)))
+            self.race.fail(address, network_failure(error), now)
             return
         requests = self.requests
         if requests[0].action == ANNOUNCE and requests[0].port is None:
             requests = [requests[0]._replace(port=sock.getsockname()[1])]
-        exchange = Exchange(requests, ipv6, now, self.deadline, held=True)
+        exchange = Exchange(requests, ":" in address[0], now, self.deadline, held=True)
         self.exchanges[sock] = (address, exchange)
+        self._send(sock, now)
 
     def _send(self, sock, now):
         address, exchange = self.exchanges[sock]
@@ -998,42 +470,40 @@ class Conversation:
             self._finish(sock, now)
 
     def _finish(self, sock, now):
-        """Closes an exchange that has ended; the first that the tracker answered ends them all."""
+        """Closes an exchange that has ended; where the tracker answered, the others as well."""
         address, exchange = self.exchanges.pop(sock)
-        replies = exchange.replies
-        failures = [reply for reply in replies if isinstance(reply, Failure)]
+        failures = [reply for reply in exchange.replies if isinstance(reply, Failure)]
         # Where another address is being asked already, it decides.
-        decides = self.leader in (None, exchange)
-        self.answered = decides and len(failures) < len(replies)
+        decides = self.race.leader in (None, address)
+        self.answered = decides and len(failures) < len(exchange.replies)
         if self.answered or not self.exchange or (self.exchange.held and not exchange.held):
             self.address, self.exchange = address, exchange
+        self._close(sock, address, exchange, now)
         if self.answered:
-            self.waiting = []
-            for other in self.exchanges:
-                self._close(other)
-            self.exchanges.clear()
+            self.race.stop()
+            for other in list(self.exchanges):
+                self._close(other, *self.exchanges.pop(other), now)
         else:
-            failure = failures[-1] if failures else Failure("invalid_response", replies[0].message)
-            self.failures.append((address, failure))
-            if decides:
-                self.next_start = now
-                self.leader = None
-                for _, other in self.exchanges.values():
-                    if other.connection_id is not None:
-                        self._lead(other, now)
-                        break
-        self._close(sock)
+            refusal = exchange.replies[0]
+            failure = (
+                failures[-1] if failures else Failure("invalid_response", refusal.message)
+            )
+            self.race.fail(address, failure, now)
+            self._let_leader_ask(now)
 
-    def _lead(self, exchange, now):
-        self.leader = exchange
-        exchange.release(now)
+    def _let_leader_ask(self, now):
+        for address, exchange in self.exchanges.values():
+            if address == self.race.leader and exchange.held:
+                exchange.release(now)
 
-    def _close(self, sock):
+    def _close(self, sock, address, exchange, now):
+        if self.leave:
+            self.leave(self, sock, address, exchange, now)
         self.selector.unregister(sock)
         sock.close()
 
     def _set_wake_at(self):
-        self.wake_at = self.next_start if self.waiting else self.deadline
+        self.wake_at = self.deadline if self.race.due_at is None else self.race.due_at
         for _, exchange in self.exchanges.values():
             self.wake_at = min(self.wake_at, exchange.wake_at)
 
@@ -1045,81 +515,52 @@ class Conversation:
             self.trace("{}, {:.1f} ms after its request".format(text, delay * 1000))
 
 
-# --- end of carried region: udp ---
+# --- end of carried region: udp conversation ---
 
 
-# The command's own I/O: the only place that blocks.
-# --- carried region: client lookup (home: udp_tracker_client.py) ---
-def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
-    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
-
-    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout, unreachable).
-    """
-    if literal_version(host):
-        return look_up(host, port, version)
-    import _thread
-
-    outcome = []
-    done = _thread.allocate_lock()
-    done.acquire()
-
-    def work():
-        try:
-            outcome.append(look_up(host, port, version))
-        except Failure as failure:
-            outcome.append(failure)
-        done.release()
-
-    if not start_thread(work):
-        raise Failure("resolve_failed", "{}: no thread can be started to look it up".format(host))
-    left = deadline - time.monotonic()
-    while not outcome and left > 0:
-        # In slices: a signal that comes just before a wait is seen after it.
-        done.acquire(timeout=min(left, 0.2))
-        left = deadline - time.monotonic()
-    if not outcome:
-        raise Failure("timeout", "{}: the name lookup took too long".format(host))
-    if isinstance(outcome[0], Failure):
-        raise outcome[0]
-    return outcome[0]
+# The question and the answer.
 
 
-# --- end of carried region: client lookup ---
-
-
-def ask(url: Url, requests: list, timeout: float, version: int, trace=None) -> Conversation:
+def ask(url: "Url", requests: list, timeout: float, version: int, trace=None) -> Conversation:
     """Sends the requests to a tracker and waits for its replies.
 
     timeout is in seconds and total: name lookup, all addresses and resends included; version is
     4 or 6, None for both. Returns the finished conversation; raises Failure when no address
     answered.
     """
-    import selectors
-
     deadline = time.monotonic() + timeout
     addresses = look_up_within(url.host, url.port, version, deadline)
-    try:
-        selector = selectors.DefaultSelector()
-    except OSError as error:
-        raise network_failure(error)
-    with selector:
+    with selectors.DefaultSelector() as selector:
         now = time.monotonic()
-        conversation = Conversation(addresses, requests, now, deadline, selector, trace)
+        conversation = Conversation(addresses, requests, now, deadline, selector, trace=trace)
         conversation.advance(now)
         while not conversation.finished:
             ready = selector.select(max(0, conversation.wake_at - time.monotonic()))
             now = time.monotonic()
             for key, _ in ready:
-                # The reply on one socket may have closed the others.
-                if key.fileobj in conversation.exchanges:
-                    conversation.read(key.fileobj, now)
+                conversation.read(key.fileobj, now)
             conversation.advance(now)
     if not conversation.answered:
-        raise combined_failure(conversation.failures)
+        raise conversation.race.failure()
     return conversation
 
 
-# The output: replies as the values that become JSON.
+def merge_scrapes(requests: list, replies: list) -> list:
+    """Joins the replies of a scrape that was sent in parts, up to the first that is short.
+
+    What follows a short reply could not be told apart from what it lacks. Raises the Failure of
+    a part that was not answered.
+    """
+    stats = []
+    for request, reply in zip(requests, replies):
+        if isinstance(reply, Failure):
+            raise reply
+        stats.extend(reply.stats)
+        if len(reply.stats) < len(request.info_hashes):
+            break
+    return stats
+
+
 def announce_to_json(reply: AnnounceReply, ipv6: bool) -> dict:
     """Returns an announce reply as the command shows it."""
     return {
@@ -1144,22 +585,6 @@ def scrape_to_json(transaction_id: int, stats: list) -> dict:
             ],
         }
     }
-
-
-def merge_scrapes(requests: list, replies: list) -> list:
-    """Joins the replies of a scrape that was sent in parts, up to the first that is short.
-
-    What follows a short reply could not be told apart from what it lacks. Raises the Failure of
-    a part that was not answered.
-    """
-    stats = []
-    for request, reply in zip(requests, replies):
-        if isinstance(reply, Failure):
-            raise reply
-        stats.extend(reply.stats)
-        if len(reply.stats) < len(request.info_hashes):
-            break
-    return stats
 
 
 # The command line.
@@ -1200,16 +625,9 @@ examples:
 More than 74 info hashes are sent as several requests and their replies joined.
 
 {exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
-VALUED_OPTIONS = {
-    name: name
-    for name in (
-        "--timeout --format --event --uploaded --downloaded --left --port --ip-address --peer-id"
-        " --key --peers-wanted"
-    ).split()
-}
 
 
-def parse_tracker(text: str) -> Url:
+def parse_tracker(text: str) -> "Url":
     """Returns the Url of udp://host:port[/path][?query] or host:port, or raises ValueError."""
     url = split_url(text if "://" in text else "udp://" + text)
     if url.scheme != "udp":
@@ -1228,8 +646,6 @@ def proxies_of(environ) -> list:
 
 def parse_ipv4(text: str) -> bytes:
     """Returns an IPv4 address as 4 bytes, or raises ValueError."""
-    import socket
-
     try:
         return socket.inet_pton(socket.AF_INET, text)
     except (OSError, ValueError):
@@ -1246,17 +662,17 @@ def add_announce_options(parser) -> None:
     count, signed = whole_number(0, 2 ** 63 - 1), whole_number(-(2 ** 31), 2 ** 31 - 1)
     add_tracker(parser)
     add = parser.add_argument
-    add("info_hash", metavar="INFO_HASH", type=checked(parse_info_hash), help=HASH_HELP)
+    add("info_hash", metavar="INFO_HASH", type=argument_type(parse_info_hash), help=HASH_HELP)
     add("--event", choices=list(EVENTS), default="started", help="default started")
     add("--uploaded", type=count, default=0, metavar="BYTES", help="default 0")
     add("--downloaded", type=count, default=0, metavar="BYTES", help="default 0")
     add("--left", type=count, default=0, metavar="BYTES", help="default 0, a seeder")
     add("--port", type=whole_number(1, 65535), help="default the local port of the socket")
-    ipv4 = checked(parse_ipv4)
+    ipv4 = argument_type(parse_ipv4)
     add("--ip-address", type=ipv4, default=bytes(4), metavar="IPV4", help="default 0.0.0.0")
     add(
         "--peer-id",
-        type=checked(parse_peer_id),
+        type=argument_type(parse_peer_id),
         default=b"-qB00000000000000001",
         help="20 ASCII characters or 40 hex digits (default -qB00000000000000001)",
     )
@@ -1272,7 +688,7 @@ def add_announce_options(parser) -> None:
 
 def add_scrape_options(parser) -> None:
     add_tracker(parser)
-    info_hash = checked(parse_info_hash)
+    info_hash = argument_type(parse_info_hash)
     parser.add_argument("info_hash", metavar="INFO_HASH", nargs="+", type=info_hash, help=HASH_HELP)
 
 
@@ -1287,16 +703,16 @@ COMMANDS = {
         "%(prog)s scrape TRACKER INFO_HASH [INFO_HASH ...] [options]",
         SCRAPE_HELP,
     ),
-    None: (None, "%(prog)s announce|scrape TRACKER INFO_HASH [options]", HELP),
+    "": (None, "%(prog)s announce|scrape TRACKER INFO_HASH [options]", HELP),
 }
 
 
 def parse_arguments(argv: list, prog: str) -> tuple:
     """Returns (command, argparse namespace)."""
-    command, arguments, parser = parse_command(argv, prog, VALUED_OPTIONS, COMMANDS, DESCRIPTION)
+    command, arguments, parser = parse_client_command(argv, prog, DESCRIPTION, COMMANDS)
     try:
         arguments.url = parse_tracker(arguments.tracker)
-        check_version(arguments.url.host, arguments.ip_version)
+        require_version(arguments.url.host, arguments.ip_version)
     except ValueError as error:
         parser.error("argument TRACKER: {!r}: {}".format(arguments.tracker, error))
     return command, arguments
@@ -1310,17 +726,27 @@ def build_requests(command: str, arguments) -> list:
             Scrape(hashes[start : start + HASHES_PER_SCRAPE])
             for start in range(0, len(hashes), HASHES_PER_SCRAPE)
         ]
-    arguments.event = EVENTS[arguments.event]
-    arguments.url_data = url_data_of(arguments.url.path, arguments.url.query)
-    # The options are named as the fields are.
-    return [Announce(*[getattr(arguments, name) for name in Announce._fields])]
+    return [
+        Announce(
+            info_hash=arguments.info_hash,
+            peer_id=arguments.peer_id,
+            downloaded=arguments.downloaded,
+            left=arguments.left,
+            uploaded=arguments.uploaded,
+            event=EVENTS[arguments.event],
+            ip_address=arguments.ip_address,
+            key=arguments.key,
+            peers_wanted=arguments.peers_wanted,
+            port=arguments.port,
+            url_data=url_data_of(arguments.url.path, arguments.url.query),
+        )
+    ]
 
 
 def main(argv: list, prog: str = "udp_tracker_client.py") -> int:
     """Runs the command with the arguments after its name; returns the exit code."""
     command, arguments = parse_arguments(argv, prog)
     requests = build_requests(command, arguments)
-    pretty = arguments.format != "compact"
     trace = trace_for(arguments)
     if trace and proxies_of(os.environ):
         trace("UDP knows no proxy: {} does not count".format(", ".join(proxies_of(os.environ))))
@@ -1337,13 +763,652 @@ def main(argv: list, prog: str = "udp_tracker_client.py") -> int:
             result = scrape_to_json(replies[0].transaction_id, stats)
             warn_if_truncated(len(arguments.info_hash), len(stats))
     except Failure as failure:
-        write_record(
-            "error", kind=failure.kind, source=arguments.tracker, message=str(failure)
-        )
+        write_record("error", kind=failure.kind, source=arguments.tracker, message=str(failure))
         return 1
-    write_stdout(to_json_text(result, pretty) + "\n")
+    write_stdout(to_json_text(result, arguments.format != "compact") + "\n")
     return 1 if errors else 0
 
 
+# What the scripts share: regions that stand word for word in several of them.
+
+
+# --- carried region: parser (home: udp_tracker_client.py) ---
+def new_parser(prog: str, usage: str, description: str, examples: str):
+    """Returns an argparse parser with one line for a usage error and no abbreviated options."""
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message):
+            write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
+            raise SystemExit(2)
+
+        def print_help(self, file=None):
+            write_stdout(self.format_help())
+
+    parser = Parser(
+        prog=prog,
+        usage=usage,
+        description=description,
+        epilog=examples,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=80),
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    return parser
+
+
+def tie_options(parser, argv: list) -> tuple:
+    """Splits argv into options, each tied to its value as in --key=-4, and positional arguments.
+
+    argparse would take `--key -4` for two options, and before 3.7 it cannot have options amid a
+    list of positional arguments. Which options take a value is asked of the parser.
+    """
+    known = parser._option_string_actions
+    options, positionals, words = [], [], iter(argv)
+
+    def takes_value(name):
+        return name in known and known[name].nargs != 0
+
+    def tie(name, value):
+        options.append(name if value is None else "{}={}".format(name, value))
+
+    for word in words:
+        if word == "--":
+            positionals.extend(words)
+        elif word == "-" or not word.startswith("-"):
+            positionals.append(word)
+        elif word.startswith("--"):
+            tie(word, next(words, None) if takes_value(word) else None)
+        else:
+            # Short options may stand together, the last with its value: -vo FILE, -voFILE.
+            for position, letter in enumerate(word[1:], 2):
+                name = "-" + letter
+                if takes_value(name):
+                    tie(known[name].option_strings[-1], word[position:] or next(words, None))
+                    break
+                options.append(name)
+    return options, positionals
+
+
+def parse_tied(parser, options: list, positionals: list):
+    """Returns the namespace for what tie_options() returned; --version ends the command."""
+    if "--version" in options:
+        write_stdout("{} {}\n".format(parser.prog, VERSION))
+        raise SystemExit(0)
+    for option in options:
+        require_option(parser, option.partition("=")[0])
+    if "--" in positionals or any(option.endswith("=--") for option in options):
+        # argparse would make an empty list of it.
+        parser.error("'--' is no value that anything has")
+    return parser.parse_args(options + ["--"] + positionals)
+
+
+def require_option(parser, name: str) -> None:
+    """Ends in a usage error for an option that the parser has not, naming one that is near."""
+    known = parser._option_string_actions
+    if name not in known:
+        import difflib
+
+        near = [option for option in known if option.startswith(name)]
+        near = near or difflib.get_close_matches(name, known, 1, cutoff=0.75)
+        hint = "; did you mean {}?".format(near[0]) if near else ""
+        parser.error("there is no option {}{}".format(name, hint))
+
+
+def argument_type(parse):
+    """Makes an argparse type of a function that raises ValueError with what was expected."""
+
+    def parse_argument(text):
+        try:
+            return parse(text)
+        except ValueError as error:
+            import argparse
+
+            raise argparse.ArgumentTypeError(str(error))
+
+    return parse_argument
+
+
+# --- end of carried region: parser ---
+
+
+# --- carried region: options (home: udp_tracker_client.py) ---
+DIGITS = frozenset("0123456789")
+HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
+BASE32_DIGITS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+
+
+def whole_number(low: int, high: int):
+    """Returns an argparse type for whole numbers from low to high."""
+
+    def parse(text):
+        digits = text[1:] if text[:1] in ("+", "-") else text
+        # Checked before int() sees it, which takes the digits of every script and underscores.
+        if digits and DIGITS.issuperset(digits) and len(digits) < 30 and low <= int(text) <= high:
+            return int(text)
+        raise ValueError("{!r} is not a whole number from {} to {}".format(text, low, high))
+
+    return argument_type(parse)
+
+
+def seconds(low: float, high: float):
+    """Returns an argparse type for seconds from low, or above it where it is 0, to high."""
+
+    def parse(text):
+        if re.match(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?\Z", text, re.IGNORECASE):
+            if 0 < float(text) and low <= float(text) <= high:
+                return float(text)
+        bounds = "from {} to".format(low) if low else "above 0, at most"
+        raise ValueError("{!r} is not a number of seconds {} {:.0f}".format(text, bounds, high))
+
+    return argument_type(parse)
+
+
+def add_network_options(parser, timeout: int) -> None:
+    """Adds the options that every command on the network has; timeout is the default, in s."""
+    parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
+    parser.add_argument(
+        "--timeout",
+        type=seconds(0, 86400),
+        default=timeout,
+        metavar="SECONDS",
+        help="total time allowed, name lookup and resends included (default {})".format(timeout),
+    )
+    families = parser.add_mutually_exclusive_group()
+    for version in (4, 6):
+        families.add_argument(
+            "-{}".format(version),
+            "--ipv{}".format(version),
+            dest="ip_version",
+            action="store_const",
+            const=version,
+            help="use IPv{} only".format(version),
+        )
+
+
+def trace_for(arguments):
+    """Returns the function that says on stderr what is done, None without --verbose."""
+    return (lambda text: write_stderr(escape(text))) if arguments.verbose else None
+
+
+def is_hex(text: str, digits: int) -> bool:
+    return len(text) == digits and HEX_DIGITS.issuperset(text)
+
+
+def parse_info_hash(text: str) -> bytes:
+    """Returns an info hash, or that of a magnet link, as the 20 bytes that trackers know.
+
+    40 hex digits or 32 base32 characters (BEP 9), or 64 hex digits of version 2, of which BEP 52
+    sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
+    Raises ValueError for anything else.
+    """
+    if text[:8].lower() == "magnet:?":
+        values = magnet_values(text, "xt")
+        topics = [value.replace("%3A", ":").replace("%3a", ":") for value in values]
+    else:
+        topics = ["urn:btih:" + text, "urn:btmh:1220" + text, text]
+    for prefix, sizes in (("urn:btih:", (40, 32)), ("urn:btmh:1220", (64,))):
+        for topic in topics:
+            digits = topic[len(prefix) :]
+            if topic.lower().startswith(prefix) and len(digits) in sizes and decode_hash(digits):
+                return decode_hash(digits)
+    raise ValueError(
+        "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
+        "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
+    )
+
+
+def magnet_values(text: str, key: str) -> list:
+    """Returns the values that a magnet link has for a key, as xt, and for xt.1, xt.2 and so on."""
+    parts = [part.partition("=") for part in text[8:].split("&")]
+    return [value for name, _, value in parts if re.match(key + r"(\.[0-9]+)?\Z", name)]
+
+
+def decode_hash(text: str) -> bytes:
+    """Returns 20 bytes for an info hash in hex or base32, None for what is neither."""
+    if is_hex(text, 40) or is_hex(text, 64):
+        return bytes.fromhex(text)[:20]
+    if len(text) == 32 and BASE32_DIGITS.issuperset(text):
+        import base64
+
+        return base64.b32decode(text.upper())
+    return None
+
+
+# --- end of carried region: options ---
+
+
+# --- carried region: client options (home: udp_tracker_client.py) ---
+def parse_client_command(argv: list, prog: str, description: str, commands: dict) -> tuple:
+    """Parses the words after the name of a client.
+
+    commands has (function that adds its options to a parser, usage, examples) for each command,
+    and under "" what --help says without one. Returns (command, argparse namespace, parser).
+    """
+
+    def parser_for(command):
+        add_options, usage, examples = commands[command]
+        parser = new_parser(prog, usage, description, examples)
+        if add_options:
+            add_options(parser)
+            add_format_option(parser)
+        add_network_options(parser, timeout=5)
+        return parser
+
+    # As a rule it is the first word that names one, if that is not the value of an option.
+    command = next((word for word in argv if word in commands), "")
+    parser = parser_for(command)
+    if not command:
+        known = [word for word in argv if word in ("-h", "--help", "--version")]
+        if known:
+            parse_tied(parser, known, [])
+        words = [word for word in argv if not word.startswith("-")]
+        found = "command {!r}".format(words[0]) if words else "no command"
+        parser.error("{}; announce or scrape is expected".format(found))
+    options, positionals = tie_options(parser, argv)
+    if positionals[:1] != [command]:
+        first = positionals[0] if positionals else ""
+        if first not in commands:
+            parser.error("{!r} stands before the command; it comes first".format(first))
+        command, parser = first, parser_for(first)
+        options, positionals = tie_options(parser, argv)
+    return command, parse_tied(parser, options, positionals[1:]), parser
+
+
+def add_format_option(parser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=["pretty", "json", "text", "compact"],
+        default="pretty",
+        help="pretty (default; json and text are other names for it) or compact, on one line",
+    )
+
+
+def parse_peer_id(text: str) -> bytes:
+    """Returns a peer id, 20 ASCII characters or 40 hex digits, as 20 bytes, or ValueError."""
+    if is_hex(text, 40):
+        return bytes.fromhex(text)
+    if len(text) == 20 and text.isprintable() and max(text) < "\x7f":
+        return text.encode("ascii")
+    raise ValueError(
+        "{!r} is not a peer id: 20 ASCII characters or 40 hex digits are expected".format(text)
+    )
+
+
+def require_version(host: str, version: int) -> None:
+    """Raises ValueError for an address literal that is not of the IP version asked for."""
+    if version and literal_version(host) not in (None, version):
+        raise ValueError("{0} is not an IPv{1} address, as -{1} asks for".format(host, version))
+
+
+def warn_if_truncated(requested: int, returned: int) -> None:
+    """Writes a warning record when a scrape reply has fewer torrents than were asked for."""
+    if returned < requested:
+        write_record(
+            "warning",
+            kind="scrape_response_truncated",
+            requested=requested,
+            returned=returned,
+            message="the tracker answered for {} of {} torrents".format(returned, requested),
+        )
+
+
+# --- end of carried region: client options ---
+
+
+# --- carried region: urls (home: udp_tracker_client.py) ---
+NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+HOST_CHARACTERS = NAME_CHARACTERS | {"."}
+SCHEME_CHARACTERS = NAME_CHARACTERS - {"_"} | {"+", "."}
+
+# credentials, port and query are None where the URL has none; path and query are as given.
+Url = namedtuple("Url", "scheme credentials host port path query")
+
+
+def split_url(text: str) -> Url:
+    """Checks a URL and splits it; the host comes out in ASCII, an IPv6 one without brackets.
+
+    Raises ValueError, with what was wrong and what is expected.
+    """
+    require_url_characters(text)
+    scheme, separator, rest = text.partition("://")
+    if not (separator and scheme[:1].isalpha() and SCHEME_CHARACTERS.issuperset(scheme)):
+        raise ValueError("no scheme; a URL like udp://host:port or http://host/ is expected")
+    authority = rest.split("/")[0].split("?")[0].split("#")[0]
+    credentials, at_sign, location = authority.rpartition("@")
+    literal, bracket, tail = location.rpartition("]")
+    name, _, port = tail.partition(":")
+    if ":" in port or (bracket and (name or not literal.startswith("["))):
+        raise ValueError(
+            "host:port is expected, an IPv6 address in brackets, as [2001:db8::1]:6969"
+        )
+    if port and not (DIGITS.issuperset(port) and len(port) < 6 and 0 < int(port) < 65536):
+        raise ValueError("port {!r} is not a number from 1 to 65535".format(port))
+    path, question_mark, query = rest[len(authority) :].partition("#")[0].partition("?")
+    return Url(
+        scheme.lower(),
+        credentials if at_sign else None,
+        parse_host(literal[1:] if bracket else name, bool(bracket)),
+        int(port) if port else None,
+        path,
+        query if question_mark else None,
+    )
+
+
+def require_url_characters(text: str) -> None:
+    """Raises ValueError for what no URL has; before it is parsed, so that no request is forged."""
+    if not text.isprintable() or " " in text or "\\" in text:
+        raise ValueError("a URL has no spaces, control characters or backslashes")
+
+
+def parse_host(host: str, bracketed: bool) -> str:
+    """Returns the host in ASCII: an IPv6 literal (its scope after a %) or an IDNA name.
+
+    Raises ValueError when it is neither.
+    """
+    if bracketed:
+        address, percent, scope = host.partition("%")
+        if scope.startswith("25") and len(scope) > 2:
+            scope = scope[2:]
+        known = scope and (HOST_CHARACTERS | {"~"}).issuperset(scope)
+        if literal_version(address) != 6 or (percent and not known):
+            raise ValueError("{!r} is not an IPv6 address".format(host))
+        return address + percent + scope
+    # The codec takes minutes for long names.
+    if host and max(host) > "\x7f" and len(host) < 255:
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise ValueError("{!r} is not a host name".format(host))
+    lengths = [len(label) for label in (host[:-1] if host.endswith(".") else host).split(".")]
+    known = HOST_CHARACTERS.issuperset(host)
+    if not (known and len(host) < 255 and 0 < min(lengths) and max(lengths) < 64):
+        raise ValueError("{!r} is not a host name or an address".format(host))
+    return host
+
+
+def encode_path(path: str, query: str) -> str:
+    """Returns path and query (None or "" for none) of a URL in ASCII, the rest as %XX of UTF-8."""
+    text = path + "?" + query if query else path
+    if max(text, default="") < "\x7f":
+        return text
+    return "".join(
+        chr(byte) if byte < 0x7F else "%{:02X}".format(byte)
+        for byte in text.encode("utf-8", "replace")
+    )
+
+
+def text_of(value) -> str:
+    """Returns a text that a tracker sent: UTF-8, else Latin-1."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+# --- end of carried region: urls ---
+
+
+# --- carried region: addresses (home: udp_tracker_client.py) ---
+def literal_version(host: str):
+    """Returns the IP version of an address literal, 4 or 6; None for a name."""
+    version = 6 if ":" in host else 4
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    try:
+        socket.inet_pton(family, host.partition("%")[0])
+    except (OSError, ValueError):
+        return None
+    return version
+
+
+def show_address(address: tuple) -> str:
+    """Returns a socket address as 198.51.100.7:6969 or [2001:db8::1]:6969."""
+    return ("[{}]:{}" if ":" in address[0] else "{}:{}").format(address[0], address[1])
+
+
+def look_up(host: str, port: int, version: int) -> list:
+    """Returns the addresses of a host, in the order the system would try them.
+
+    version is 4 or 6, None for both. Each is a socket address: (IPv4 address, port) or (IPv6
+    address, port, flow, scope). This blocks, for a name as long as the system's resolver takes.
+    Raises Failure (resolve_failed, unreachable).
+    """
+    literal = literal_version(host)
+    if literal and version not in (None, literal):
+        raise Failure("unreachable", "{} is not an IPv{} address".format(host, version))
+    if literal == 4:
+        return [(host, port)]
+    family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(version, socket.AF_UNSPEC)
+    flags = socket.AI_NUMERICHOST if literal else 0
+    try:
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a name that can be looked up"
+        raise Failure("resolve_failed", "{}: {}".format(host, reason))
+    addresses = []
+    for _, _, _, _, address in found:
+        if address[0].lower().startswith("::ffff:") and "." in address[0]:
+            # An IPv4-mapped address is the IPv4 network in another notation.
+            address = (address[0][7:], port)
+        if address not in addresses:
+            addresses.append(address)
+    return addresses
+
+
+def open_socket(address: tuple, kind: int):
+    """Returns a socket of a kind (SOCK_STREAM, SOCK_DGRAM) that does not block; it is connected,
+    or being connected, to the address. Raises OSError.
+    """
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, kind)
+    try:
+        sock.setblocking(False)
+        sock.connect(address)
+    except BlockingIOError:
+        pass
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def network_failure(error: OSError) -> "Failure":
+    """Returns the Failure that stands for what the network said to a socket."""
+    if isinstance(error, (ConnectionRefusedError, ConnectionResetError)):
+        return Failure("refused", "connection refused")
+    if error.errno == errno.ETIMEDOUT:
+        return Failure("timeout", "the system waited for an answer in vain")
+    return Failure("unreachable", "unreachable: {}".format(error.strerror or error))
+
+
+class Race:
+    """Which of a host's addresses is tried when, over UDP and TCP alike; no I/O and no clock.
+
+    The first address is due at once, the next a quarter of a second after the one before or as
+    soon as one has failed (the way of RFC 8305), so that a dead address does not hide a live one.
+    Of those that were reached the first leads, which means that it is asked what the user wants
+    to know; when it fails, the next one does.
+
+    due_at is when the next address is due, None where none is left. failures has
+    [(address, Failure)] in the order in which they failed. Times are seconds of any one clock.
+    """
+
+    HEAD_START = 0.25
+
+    __slots__ = "waiting head_start due_at reached failures".split()
+
+    def __init__(self, addresses: list, now: float, deadline: float):
+        self.waiting = tuple(addresses)
+        # However little time there is, all get their turn in the first half of it.
+        self.head_start = min(self.HEAD_START, max(0, deadline - now) / (2 * len(addresses)))
+        self.due_at = now
+        self.reached = ()
+        self.failures = ()
+
+    @property
+    def leader(self):
+        """The address that is asked, None while none was reached."""
+        return self.reached[0] if self.reached else None
+
+    def take_due(self, now: float):
+        """Returns the address that is to be tried now, None while there is none."""
+        if self.due_at is None or now < self.due_at:
+            return None
+        address, self.waiting = self.waiting[0], self.waiting[1:]
+        self.due_at = now + self.head_start if self.waiting else None
+        return address
+
+    def reach(self, address: tuple) -> None:
+        """Notes that a connection to an address stands."""
+        self.reached += (address,)
+
+    def fail(self, address: tuple, failure: "Failure", now: float) -> None:
+        """Notes that an address has failed, and for what reason."""
+        self.failures += ((address, failure),)
+        self.reached = tuple(other for other in self.reached if other != address)
+        if self.waiting and not self.reached:
+            self.due_at = now
+
+    def stop(self) -> None:
+        """Tries no further address."""
+        self.waiting = ()
+        self.due_at = None
+
+    def failure(self) -> "Failure":
+        """Returns one Failure for all: the kind is that of the last, the message names each."""
+        kind = self.failures[-1][1].kind
+        if len(self.failures) == 1:
+            return Failure(kind, str(self.failures[0][1]))
+        return Failure(
+            kind,
+            "; ".join(
+                "{}: {}".format(show_address(address), failure)
+                for address, failure in self.failures
+            ),
+        )
+
+
+# --- end of carried region: addresses ---
+
+
+# --- carried region: client lookup (home: udp_tracker_client.py) ---
+def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
+    """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
+
+    deadline is in terms of time.monotonic(). Raises Failure (resolve_failed, timeout, unreachable).
+    """
+    if literal_version(host):
+        return look_up(host, port, version)
+    import threading
+
+    outcome = []
+
+    def work():
+        try:
+            outcome.append(look_up(host, port, version))
+        except Failure as failure:
+            outcome.append(failure)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(max(0, deadline - time.monotonic()))
+    if not outcome:
+        raise Failure("timeout", "{}: the name lookup took too long".format(host))
+    if isinstance(outcome[0], Failure):
+        raise outcome[0]
+    return outcome[0]
+
+
+# --- end of carried region: client lookup ---
+
+
+# --- carried region: output (home: udp_tracker_client.py) ---
+class Failure(Exception):
+    """Why a request has no answer: `kind` is a word for programs, the text is for people."""
+
+    def __init__(self, kind, message):
+        super().__init__(message)
+        self.kind = kind
+
+
+def escape(text: str) -> str:
+    """Returns text with control characters, direction marks and the like written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def to_json_text(value, pretty: bool) -> str:
+    """Returns value as ASCII JSON: indented by two spaces, or on one line without spaces."""
+    if pretty:
+        return json.dumps(value, indent=2)
+    return json.dumps(value, separators=(",", ":"))
+
+
+def write_stdout(text: str) -> None:
+    """Writes text to stdout, whole and at once; a reader that has gone away is not an error.
+
+    Raises Failure (output_failed) when it cannot be written, as on a full disk.
+    """
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        # Not by sys.stdout.write(): where stdout is unbuffered or does not block, that drops what
+        # is not taken at the first try.
+        raw = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+        left = memoryview(text.encode(sys.stdout.encoding, "backslashreplace"))
+        while left:
+            written = raw.write(left)
+            if written is None:
+                import select
+
+                select.select([], [raw], [])
+            left = left[written or 0 :]
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
+
+
+def write_stderr(text: str, end: str = "\n") -> None:
+    """Writes a line to stderr; there is no place left to complain when that fails."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(text + end)
+            sys.stderr.flush()
+    except OSError:
+        pass
+
+
+def write_record(name: str, **fields) -> None:
+    """Writes {name: fields} to stderr as one line of compact JSON."""
+    write_stderr(to_json_text({name: fields}, pretty=False))
+
+
+def run_and_exit(main) -> None:
+    """Runs main(arguments) as a command and ends the process with the exit code it returns.
+
+    Ctrl-C and SIGTERM end it at once, with 130 and 143, unless main() handles them itself.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: os._exit(128 + number))
+    try:
+        code = main(sys.argv[1:])
+    except SystemExit as stop:
+        code = stop.code
+    except Failure as failure:
+        write_record("error", kind=failure.kind, source="stdout", message=str(failure))
+        code = 1
+    # Not sys.exit: a thread that hangs in a name lookup must not hold the exit, and what stdout
+    # could not take would be tried again, with a traceback.
+    os._exit(code or 0)
+
+
+# --- end of carried region: output ---
+
+
 if __name__ == "__main__":
-    run(main)
+    run_and_exit(main)

@@ -4,6 +4,7 @@
 import json
 import os
 import socket
+from contextlib import ExitStack
 from functools import partial
 
 import helpers
@@ -64,16 +65,15 @@ def check():
 @pytest.fixture
 def start_script():
     """A function that starts a script and returns the Popen; what still runs is killed."""
-    processes = []
+    with ExitStack() as stack:
 
-    def start(*arguments, **settings):
-        processes.append(helpers.start_script(*arguments, **settings))
-        return processes[-1]
+        def start(*arguments, **settings):
+            # It waits for the process and closes its pipes, after the kill.
+            process = stack.enter_context(helpers.start_script(*arguments, **settings))
+            stack.callback(process.kill)
+            return process
 
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
+        yield start
 
 
 @pytest.fixture
@@ -81,18 +81,17 @@ def resolver(tmp_path):
     """A function that returns an environment in which names have these addresses, others none.
 
     resolver({"two.example": ["127.0.0.1", "::1"], "dead.example": "hangs", "slow.example": 0.4}),
-    the last in seconds: so no test asks a name server. threads is how many can be started.
+    the last in seconds: so no test asks a name server.
     """
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(helpers.SITECUSTOMIZE)
 
-    def environment(addresses=None, threads=10 ** 6):
+    def environment(addresses=None):
         return {
             "PYTHONPATH": str(folder),
             "TEST_NAMES": json.dumps(addresses or {}),
             "TEST_LOOKUPS": str(folder / "lookups"),
-            "TEST_THREADS": str(threads),
         }
 
     return environment

@@ -20,17 +20,13 @@ SOON = 10
 # Seconds that such a machine may take to start an interpreter, before any promise counts.
 START = 1
 
-# Python runs a sitecustomize at its start: this one answers for the resolver of the system, and
-# lets only so many threads start.
+# Python runs a sitecustomize at its start: this one answers for the resolver of the system.
 SITECUSTOMIZE = '''\
-import _thread, json, os, socket, threading, time
+import json, os, socket, threading, time
 
 NAMES = json.loads(os.environ["TEST_NAMES"])
 LOOKUPS = os.environ["TEST_LOOKUPS"]
-THREADS = int(os.environ["TEST_THREADS"])
 ask_system = socket.getaddrinfo
-start_thread = _thread.start_new_thread
-running = []
 
 
 def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
@@ -55,20 +51,7 @@ def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
     return found
 
 
-def start(work, arguments):
-    if len(running) == THREADS:
-        raise RuntimeError("can't start new thread")
-    running.append(work)
-
-    def run_to_its_end():
-        work(*arguments)
-        running.pop()
-
-    return start_thread(run_to_its_end, ())
-
-
 socket.getaddrinfo = getaddrinfo
-_thread.start_new_thread = start
 '''
 
 

@@ -768,7 +768,6 @@ def test_an_error_is_one_line_whatever_is_in_it(check, tmp_path):
         (["--timeout", "0"], "0"),
         (["--timeout", "nan"], "nan"),
         (["--timeout", "86401"], "86401"),
-        (["--jobs", "0"], "0"),
         (["--info-hash", "abc"], "abc"),
         (["--health", "udp://127.0.0.1:1"], "udp"),
         (["--health", "no url"], "no url"),

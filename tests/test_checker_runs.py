@@ -8,6 +8,7 @@ import json
 import resource
 import signal
 import ssl
+import subprocess
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -22,6 +23,7 @@ SCRIPT = "tracker_checker.py"
 HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
 WSS = "wss://127.0.0.1:1/announce"
 DEAD_UDP = "udp://127.0.0.1:1"
+
 
 @pytest.fixture
 def check(run_script):
@@ -98,6 +100,21 @@ def test_a_name_that_does_not_resolve_is_a_setup_error_with_the_address_as_given
     assert (body["remote_addr"], body["url"]) == (given, given)
     assert [name for name, _ in body["results"]] == ["Setup"]
     assert "gone.example" in body["results"][0][1]["Err"]
+
+
+# Floods.
+
+
+def test_floods_cost_no_tracker_its_answer(check, start_script, everywhere):
+    floods = start_script("tests/floods.py", stdin=subprocess.PIPE)
+    port = int(floods.stdout.readline())
+    flooding = ["http://{}:{}/announce".format(host, port) for host in addresses(6, 50)]
+    live = ["udp://{}:{}".format(host, everywhere.udp_port) for host in addresses(7, 100)]
+    records, result = check("-", "--timeout", "5", stdin="\n".join(flooding + live))
+    found = by_tracker(records)
+    assert set(found) == set(flooding + live)
+    assert {found[given]["status"] for given in live} == {"ok"}
+    assert result.seconds < 5 + 1 + START
 
 
 # Low limits.

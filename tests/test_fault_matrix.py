@@ -127,7 +127,7 @@ endless-body                      too_large|timeout  error|timeout  ok
 endless-chunks                    too_large|timeout  error|timeout  ok
 endless-small-chunks              too_large|timeout  error|timeout  ok
 endless-chunk-size-line           too_large|timeout  error|timeout  ok
-endless-trailers                  too_large|timeout  error|timeout  ok
+endless-trailers                  invalid            error          ok
 large-body                        too_large|timeout  error|timeout  ok
 not-http                          invalid            error          error    220 mail.example
 binary-junk                       invalid            error          error
@@ -168,7 +168,7 @@ huge-chunk-size                   invalid            error          ok       200
 gzip                              ok                 ok             ok
 gzip-broken                       invalid            error          ok       200 text/plain
 gzip-cut-off                      invalid            error          ok       200 text/plain
-gzip-not                          invalid            error          ok       200 text/plain
+gzip-not                          ok                 ok             ok
 gzip-bomb                         too_large|timeout  error|timeout  ok
 deflate                           ok                 ok             ok
 unknown-coding                    invalid            error          ok       200 text/plain
@@ -515,24 +515,6 @@ def test_the_checker_has_one_result_each_and_all_in_time(either_python, world):
             problems.append("{}: {} {} expected: {}".format(fault, statuses, words, record))
     assert not problems, "\n".join(problems)
     assert result.seconds < TIMEOUT + 1
-
-
-def test_a_busy_neighbour_does_not_make_a_tracker_down(run_script, world):
-    """Hundreds of HTTP checks, many of them floods, start beside UDP trackers that are well."""
-    live = ["udp://127.9.0.{}:{}".format(i, world.tracker.udp_port) for i in range(1, 101)]
-    floods = ("endless", "gzip-bomb", "deep-nesting", "many-peers", "large-body", "html")
-    busy = [
-        url.replace("127.2.", "127.{}.".format(network))
-        for fault, url in world.http.items() if fault.startswith(floods)
-        for network in range(20, 36)
-    ]
-    options = ["--format", "ndjson", "--timeout", TIMEOUT]
-    for _ in range(2):
-        result = run_script("tracker_checker.py", "-", *options, stdin="\n".join(live + busy))
-        records = json_lines(result.stdout)
-        status = {record["tracker"]: record["status"] for record in records}
-        assert len(status) == len(live + busy)
-        assert [url for url in live if status[url] != "ok"] == []
 
 
 @pytest.mark.parametrize("command", ["announce", "scrape"])

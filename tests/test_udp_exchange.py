@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""The rules of BEP 15 without a network: wire format, Exchange with a clock of the test's own,
-and Conversation over sockets on loopback, but with that same clock; UdpCheck, too, which is what
-the checker makes of a Conversation.
+"""The rules of BEP 15 without a network: wire format, Exchange and Race with a clock of the test's
+own, and Conversation over sockets on loopback, but with that same clock; also as the checker has
+it, which leaves the swarm before a socket is closed.
 """
 
-import heapq
-import itertools
-import random
 import selectors
 import socket
 import struct
@@ -27,6 +24,7 @@ from udp_tracker_client import (
     ErrorReply,
     Exchange,
     Failure,
+    Race,
     Scrape,
     ScrapeReply,
 )
@@ -612,44 +610,93 @@ def test_fail_ends_what_is_open():
     assert dialogue.receive(scrape_reply(requests[1])) is None
 
 
-# Loss: a healthy tracker is called down when four sends of a request, or their replies, are lost.
+# Race
 
 
-def is_called_down(lost, loss, delay):
-    """Runs connect, announce and scrape with a tracker that answers after a delay, with loss.
+A, B, C = ADDRESSES = [("192.0.2.1", 1), ("2001:db8::1", 2, 0, 0), ("192.0.2.3", 3)]
+REFUSED, SILENT = Failure("refused", "was refused"), Failure("timeout", "no reply")
 
-    lost() gives a random number from 0 to 1. A reply to each send that arrives, as a tracker does.
-    """
-    exchange = Exchange([announce(), Scrape([HASH])], False, START, START + 5)
-    order, arrivals, now = itertools.count(), [], START
-    replies = {CONNECT: connect_reply, ANNOUNCE: announce_reply, SCRAPE: scrape_reply}
-    while not exchange.finished:
-        for datagram in exchange.due(now):
-            if lost() >= loss and lost() >= loss:
-                request = sent(datagram)
-                reply = replies[request.action](request)
-                heapq.heappush(arrivals, (now + delay, next(order), reply))
-        if exchange.finished:
-            break
-        if arrivals and arrivals[0][0] <= exchange.wake_at:
-            now, _, reply = heapq.heappop(arrivals)
-            exchange.receive(reply, now)
+
+@pytest.mark.parametrize("timeout, addresses, steps", [
+    # A step: at which second, what is called, with or returning which address; then when the next
+    # address is due, and which leads.
+    (5, [A, B, C], [
+        (0, "take_due", A, 0.25, None),
+        (0.2, "take_due", None, 0.25, None),
+        (0.25, "take_due", B, 0.5, None),
+        # The head start counts from when the one before was really tried.
+        (0.6, "take_due", C, None, None),
+        (9, "take_due", None, None, None),
+    ]),
+    # However little time there is, all are tried in the first half of it.
+    (0.4, [A, B], [(0, "take_due", A, 0.1, None), (0.1, "take_due", B, None, None)]),
+    (0, [A, B], [(0, "take_due", A, 0, None), (0, "take_due", B, None, None)]),
+    # One that fails brings the next at once, and that one has a head start of its own.
+    (5, [A, B, C], [
+        (0, "take_due", A, 0.25, None),
+        (0.1, "fail", A, 0.1, None),
+        (0.1, "take_due", B, 0.35, None),
+        (0.2, "fail", B, 0.2, None),
+        (0.2, "take_due", C, None, None),
+        (0.3, "fail", C, None, None),
+    ]),
+    # Where one leads, another's failure brings nobody before their time, but the leader's does.
+    (5, [A, B, C], [
+        (0, "take_due", A, 0.25, None),
+        (0.25, "take_due", B, 0.5, None),
+        (0.3, "reach", B, 0.5, B),
+        (0.4, "fail", A, 0.5, B),
+        (0.45, "fail", B, 0.45, None),
+    ]),
+    # The first that was reached leads, not the first that was tried; then the next one does.
+    (5, [A, B, C], [
+        (0, "take_due", A, 0.25, None),
+        (0.25, "take_due", B, 0.5, None),
+        (0.5, "take_due", C, None, None),
+        (0.6, "reach", C, None, C),
+        (0.7, "reach", A, None, C),
+        (0.8, "reach", B, None, C),
+        (0.9, "fail", A, None, C),
+        (1, "fail", C, None, B),
+        (2, "fail", B, None, None),
+    ]),
+    (5, [A, B], [
+        (0, "take_due", A, 0.25, None),
+        (0.1, "reach", A, 0.25, A),
+        (0.2, "stop", None, None, A),
+        (1, "take_due", None, None, A),
+        (1, "fail", A, None, None),
+    ]),
+])
+def test_who_is_tried_when_and_who_leads(timeout, addresses, steps):
+    race = Race(addresses, START, START + timeout)
+    assert (race.due_at, race.leader, list(race.failures)) == (START, None, [])
+    for seconds, method, address, due_at, leader in steps:
+        now = START + seconds
+        if method == "take_due":
+            assert race.take_due(now) == address
+        elif method == "fail":
+            race.fail(address, REFUSED, now)
+        elif method == "reach":
+            race.reach(address)
         else:
-            now = exchange.wake_at
-    return any(isinstance(reply, Failure) for reply in exchange.replies)
+            race.stop()
+        assert race.due_at == (None if due_at is None else pytest.approx(START + due_at))
+        assert race.leader == leader
+    failed = [address for _, method, address, _, _ in steps if method == "fail"]
+    assert list(race.failures) == [(address, REFUSED) for address in failed]
 
 
-@pytest.mark.parametrize("delay", [0.01, 0.2])
-@pytest.mark.parametrize("loss, at_most", [(0, 0), (0.1, 0.01), (0.2, 0.08)])
-def test_a_healthy_tracker_is_rarely_called_down(loss, at_most, delay):
-    runs = 2000
-    lost = random.Random(15).random
-    down = sum(is_called_down(lost, loss, delay) for _ in range(runs))
-    assert down <= at_most * runs
-    # By arithmetic 0.4 % and 5 %: a simulation that loses less would prove nothing.
-    lost_each_way = 1 - (1 - loss) ** 2
-    in_theory = 1 - (1 - lost_each_way ** 4) ** 3
-    assert down >= in_theory * runs / 2
+@pytest.mark.parametrize("failures, kind, message", [
+    ([(A, REFUSED)], "refused", "was refused"),
+    ([(A, REFUSED), (B, SILENT)], "timeout", "192.0.2.1:1: was refused; [2001:db8::1]:2: no reply"),
+    ([(B, SILENT), (A, REFUSED)], "refused", "[2001:db8::1]:2: no reply; 192.0.2.1:1: was refused"),
+])
+def test_one_failure_for_all_addresses(failures, kind, message):
+    race = Race(ADDRESSES, START, START + 5)
+    for address, failure in failures:
+        race.fail(address, failure, START)
+    assert (race.failure().kind, str(race.failure())) == (kind, message)
 
 
 # Conversation: real sockets, the test's clock
@@ -705,7 +752,7 @@ def server():
 class Talk:
     """A conversation, its selector, and the test's clock in seconds since the start."""
 
-    def __init__(self, addresses, requests=None, timeout=5.0, kind=Conversation):
+    def __init__(self, addresses, requests=None, timeout=5.0, kind=Conversation, leave=None):
         self.lines = []
         self.selector = selectors.DefaultSelector()
         self.conversation = kind(
@@ -714,7 +761,9 @@ class Talk:
             START,
             START + timeout,
             self.selector,
-            self.lines.append,
+            owner=self,
+            trace=self.lines.append,
+            leave=leave,
         )
 
     def advance(self, seconds):
@@ -725,9 +774,8 @@ class Talk:
         ready = self.selector.select(5)
         assert ready, "nothing arrived"
         for key, _ in ready:
-            assert key.data is self.conversation
-            if key.fileobj in self.conversation.exchanges:
-                self.conversation.read(key.fileobj, START + seconds)
+            assert key.data is self
+            self.conversation.read(key.fileobj, START + seconds)
         self.advance(seconds)
 
     @property
@@ -740,7 +788,7 @@ class Talk:
 
     @property
     def failures(self):
-        return [(address, failure.kind) for address, failure in self.conversation.failures]
+        return [(address, failure.kind) for address, failure in self.conversation.race.failures]
 
     def check_that_all_is_closed(self):
         assert self.conversation.finished
@@ -864,6 +912,17 @@ def test_only_one_of_two_connected_addresses_gets_the_announce(server, talk):
     assert second.idle
 
 
+def test_what_comes_together_with_the_answer_is_too_late(server, talk):
+    dialogue, first, second = connect_both(server, talk)
+    first.reply(announce_reply(first.receive()))
+    second.reply(bytes(20))
+    # The selector has named both sockets: the answer at the first closes the second.
+    for sock in list(dialogue.conversation.exchanges):
+        dialogue.conversation.read(sock, START + 0.3)
+    assert dialogue.replies[0].seeders == 3
+    dialogue.check_that_all_is_closed()
+
+
 def test_the_held_address_goes_on_where_the_first_fails(server, talk):
     dialogue, first, second = connect_both(server, talk)
     first.reply(announce_reply(first.receive())[:8])
@@ -965,7 +1024,7 @@ def test_of_several_requests_that_fail_the_last_says_why(server, talk, reply, ki
         dialogue.read(0.2)
     while not dialogue.conversation.finished:
         dialogue.advance(dialogue.wake_at)
-    ((_, failure),) = dialogue.conversation.failures
+    ((_, failure),) = dialogue.conversation.race.failures
     assert failure.kind == kind
     assert text in str(failure)
 
@@ -993,21 +1052,10 @@ def test_failures_are_in_the_order_in_which_they_came(server, talk, closed_udp_p
         (first.address, "invalid_response"),
         (last.address, "invalid_response"),
     ]
-    failure = client.combined_failure(dialogue.conversation.failures)
+    failure = dialogue.conversation.race.failure()
     assert failure.kind == "invalid_response"
     for address, _ in dialogue.failures:
         assert "127.0.0.1:{}: ".format(address[1]) in str(failure)
-
-
-def test_the_kind_is_that_of_the_last_to_fail():
-    refused, timeout = Failure("refused", "was refused"), Failure("timeout", "no reply")
-    first, second = ("192.0.2.1", 1), ("2001:db8::1", 2, 0, 0)
-    failure = client.combined_failure([(first, refused), (second, timeout)])
-    assert (failure.kind, str(failure)) == (
-        "timeout", "192.0.2.1:1: was refused; [2001:db8::1]:2: no reply"
-    )
-    assert client.combined_failure([(second, timeout), (first, refused)]).kind == "refused"
-    assert str(client.combined_failure([(first, refused)])) == "was refused"
 
 
 def test_the_local_port_is_announced_by_default(server, talk):
@@ -1065,19 +1113,65 @@ def test_trace(server, talk):
     assert "announce" in sent_announce
 
 
-# UdpCheck, the checker's conversation
+def test_the_owner_is_told_before_a_socket_is_closed(server, talk):
+    left = []
+
+    def leave(conversation, sock, address, exchange, now):
+        assert conversation is dialogue.conversation
+        assert sock.getpeername() == address
+        left.append((address, exchange.connection_id, now - START))
+
+    dialogue, first, second = connect_both(server, talk, leave=leave)
+    first.reply(announce_reply(first.receive())[:8])
+    dialogue.read(0.5)
+    assert left == [(first.address, 1, 0.5)]
+    second.reply(announce_reply(second.receive()))
+    dialogue.read(0.75)
+    assert left == [(first.address, 1, 0.5), (second.address, 2, 0.75)]
 
 
-def of_the_checker(requests):
-    """Returns the requests as the checker's copy of the code has them."""
-    return [getattr(checker, type(request).__name__)(*request) for request in requests]
+@pytest.mark.parametrize("answered", [False, True])
+def test_end_closes_all_and_leaves_the_failure(server, talk, answered):
+    """What was answered by then is an answer."""
+    dialogue, first, second = connect_both(server, talk, requests=[announce(), Scrape([HASH])])
+    request = first.receive()
+    if answered:
+        first.reply(announce_reply(request))
+        dialogue.read(0.5)
+    interrupted = Failure("interrupted", "interrupted")
+    dialogue.conversation.end(interrupted, START + 1)
+    dialogue.check_that_all_is_closed()
+    assert dialogue.conversation.answered == answered
+    assert dialogue.conversation.address == first.address
+    assert isinstance(dialogue.replies[0], AnnounceReply if answered else Failure)
+    assert dialogue.replies[1] is interrupted
+    if not answered:
+        assert dialogue.failures == [
+            (first.address, "interrupted"), (second.address, "interrupted")
+        ]
+
+
+def test_end_tries_no_further_address(server, talk):
+    first, second = server(), server()
+    dialogue = talk([first.address, second.address])
+    dialogue.conversation.end(Failure("interrupted", "interrupted"), START + 0.1)
+    dialogue.check_that_all_is_closed()
+    assert dialogue.failures == [(first.address, "interrupted")]
+    assert second.idle
+
+
+# As the checker has it: an announce that was accepted is taken back
+
+
+def of_the_checker(*requests):
+    """Returns settings for a talk: with the requests as the checker's copy of the code has them."""
+    requests = [getattr(checker, type(request).__name__)(*request) for request in requests]
+    return dict(requests=requests, kind=checker.Conversation, leave=checker.leave_swarm)
 
 
 def test_farewell_is_sent_once(server, talk):
-    requests = [announce(event=2, left=1, peers_wanted=1)]
-    dialogue, first, second = connect_both(
-        server, talk, requests=of_the_checker(requests), kind=checker.UdpCheck
-    )
+    started = announce(event=2, left=1, peers_wanted=1)
+    dialogue, first, second = connect_both(server, talk, **of_the_checker(started))
     request = first.receive()
     first.reply(announce_reply(request))
     dialogue.read(0.3)
@@ -1088,6 +1182,22 @@ def test_farewell_is_sent_once(server, talk):
     assert first.idle
     assert second.idle
     dialogue.check_that_all_is_closed()
+    assert "stopped" in dialogue.lines[-1]
+
+
+def test_farewell_of_a_check_that_is_cut_short(server, talk):
+    """It was accepted, but the scrape beside it had no answer yet."""
+    tracker = server()
+    dialogue = talk([tracker.address], **of_the_checker(announce(), Scrape([HASH])))
+    tracker.reply(connect_reply(tracker.receive()))
+    dialogue.read(0.1)
+    tracker.reply(announce_reply(tracker.receive()))
+    assert tracker.receive().action == SCRAPE
+    dialogue.read(0.2)
+    dialogue.conversation.end(checker.Failure("interrupted", "interrupted"), START + 0.3)
+    farewell = tracker.receive()
+    assert struct.unpack_from(">i", farewell.datagram, 80) == (EVENT_STOPPED,)
+    dialogue.check_that_all_is_closed()
 
 
 @pytest.mark.parametrize("request_of, reply_to", [
@@ -1097,7 +1207,7 @@ def test_farewell_is_sent_once(server, talk):
 ], ids=["error", "invalid", "scrape"])
 def test_no_farewell(server, talk, request_of, reply_to):
     tracker = server()
-    dialogue = talk([tracker.address], of_the_checker([request_of]), kind=checker.UdpCheck)
+    dialogue = talk([tracker.address], **of_the_checker(request_of))
     tracker.reply(connect_reply(tracker.receive()))
     dialogue.read(0.1)
     tracker.reply(reply_to(tracker.receive()))
@@ -1109,8 +1219,8 @@ def test_no_farewell(server, talk, request_of, reply_to):
 @pytest.mark.parametrize("seconds, is_sent", [(59, True), (61, False)])
 def test_no_farewell_with_a_connection_id_older_than_a_minute(server, talk, seconds, is_sent):
     tracker = server()
-    requests = of_the_checker([announce(), Scrape([HASH])])
-    dialogue = talk([tracker.address], requests, timeout=200, kind=checker.UdpCheck)
+    requests = of_the_checker(announce(), Scrape([HASH]))
+    dialogue = talk([tracker.address], timeout=200, **requests)
     tracker.reply(connect_reply(tracker.receive()))
     dialogue.read(0)
     tracker.reply(announce_reply(tracker.receive()))
@@ -1123,17 +1233,6 @@ def test_no_farewell_with_a_connection_id_older_than_a_minute(server, talk, seco
     dialogue.read(seconds)
     dialogue.check_that_all_is_closed()
     assert tracker.idle is not is_sent
-
-
-def test_end_closes_all_and_leaves_the_failure(server, talk):
-    requests = of_the_checker([announce()])
-    dialogue, first, second = connect_both(server, talk, requests=requests, kind=checker.UdpCheck)
-    first.receive()
-    dialogue.conversation.end(checker.Failure("interrupted", "interrupted"), START + 1)
-    assert dialogue.replies[0].kind == "interrupted"
-    dialogue.check_that_all_is_closed()
-    assert first.idle
-    assert second.idle
 
 
 # Scrapes that were sent in parts

@@ -3,6 +3,7 @@
 
 A second decoder, short and slow, says what is bencode; the two have to agree on every case.
 """
+import hashlib
 import json
 import re
 
@@ -20,8 +21,9 @@ REPLIES = [
     b"d5:filesd20:" + HASH + b"d8:completei1e10:downloadedi1e10:incompletei0eeee",
     b"d5:filesd26:" + HASH.decode("latin-1").encode() + b"d8:completei1e10:downloadedi1e"
     b"10:incompletei0eee5:flagsd20:min_request_intervali900eee",
-    b"d8:announce35:udp://tracker.example.org:6969/path13:announce-listll6:udp://eel3:abcee"
+    b"d8:announce35:udp://tracker.example.org:6969/path13:announce-listll6:udp://el3:abcee"
     b"4:infod6:lengthi9e4:name1:a12:piece lengthi16384e6:pieces20:" + HASH + b"ee",
+    b"d4:infod9:file treed1:ad0:d6:lengthi9eeee12:meta versioni2e12:piece lengthi16384eee",
 ]
 TOKENS = [
     b"i0e", b"i-0e", b"i007e", b"i-5e", b"ie", b"i-e", b"i1", b"i" + b"9" * 64 + b"e",
@@ -40,22 +42,31 @@ class NotBencode(Exception):
     pass
 
 
-def reference(data, strict):
-    """Returns the value of data; raises NotBencode."""
-    value, end = reference_value(data, 0, strict, 0)
-    if end != len(data):
+class Value:
+    """What the second decoder finds: a value, where it ends, and whether all keys are in order."""
+
+    def __init__(self, value, end, in_order=True):
+        self.value = value
+        self.end = end
+        self.in_order = in_order
+
+
+def reference(data):
+    """Returns the Value of data; raises NotBencode."""
+    found = reference_value(data, 0, 0)
+    if found.end != len(data):
         raise NotBencode
-    return value
+    return found
 
 
-def reference_value(data, start, strict, levels):
-    """Returns the value that begins at start, and where it ends."""
+def reference_value(data, start, levels):
+    """Returns the Value that begins at start."""
     mark = data[start : start + 1]
     if mark == b"i":
         found = INTEGER.match(data, start)
         if not found:
             raise NotBencode
-        return int(found.group(1)), found.end()
+        return Value(int(found.group(1)), found.end())
     if mark not in (b"l", b"d"):
         return reference_string(data, start)
     if levels == 256:
@@ -63,13 +74,14 @@ def reference_value(data, start, strict, levels):
     values, keys, position = [], [], start + 1
     while data[position : position + 1] != b"e":
         if mark == b"d":
-            key, position = reference_string(data, position)
-            if strict and keys and key <= keys[-1]:
-                raise NotBencode
-            keys.append(key)
-        value, position = reference_value(data, position, strict, levels + 1)
-        values.append(value)
-    return dict(zip(keys, values)) if mark == b"d" else values, position + 1
+            key = reference_string(data, position)
+            keys.append(key.value)
+            position = key.end
+        values.append(reference_value(data, position, levels + 1))
+        position = values[-1].end
+    in_order = keys == sorted(set(keys)) and all(item.in_order for item in values)
+    values = [item.value for item in values]
+    return Value(dict(zip(keys, values)) if mark == b"d" else values, position + 1, in_order)
 
 
 def reference_string(data, start):
@@ -78,7 +90,23 @@ def reference_string(data, start):
     if not found or len(found.group(1)) > 20 or found.end() + int(found.group(1)) > len(data):
         raise NotBencode
     end = found.end() + int(found.group(1))
-    return data[found.end() : end], end
+    return Value(data[found.end() : end], end)
+
+
+def reference_info_hash(data):
+    """Returns the info hash of data, which is good bencode; None where there is none."""
+    info = raw = None
+    position = 1
+    while data[:1] == b"d" and data[position : position + 1] != b"e":
+        key = reference_string(data, position)
+        item = reference_value(data, key.end, 1)
+        if key.value == b"info":
+            info, raw = item.value, data[key.end : item.end]
+        position = item.end
+    if not isinstance(info, dict):
+        return None
+    is_v2 = info.get(b"meta version") == 2 and b"pieces" not in info
+    return (hashlib.sha256 if is_v2 else hashlib.sha1)(raw).digest()[:20]
 
 
 def random_value(rng, levels=0):
@@ -113,16 +141,19 @@ def generate(rng):
         return b"".join(pick(rng, TOKENS) for _ in range(1 + below(rng, 8)))
     if kind < 5:
         encode = bencode.encode if kind == 2 else lambda value: sloppy(rng, value)
-        return encode({random_bytes(rng, below(rng, 3)): random_value(rng) for _ in range(4)})
+        value = {random_bytes(rng, below(rng, 3)): random_value(rng) for _ in range(4)}
+        if not below(rng, 3):
+            value[b"info"] = {pick(rng, (b"pieces", b"a")): b"", b"meta version": 1 + below(rng, 2)}
+        return encode(value)
     if kind == 5:
         return mutate(rng, sloppy(rng, [random_value(rng) for _ in range(4)]), PIECES)
     return mutate(rng, pick(rng, REPLIES), PIECES)
 
 
-def decoded(data, strict):
-    """Returns (value, None), or (None, the BencodeError after a look at it)."""
+def done(function, data):
+    """Returns (what the function makes of data, None), or (None, its error after a look at it)."""
     try:
-        return bencode.decode(data, strict), None
+        return function(data), None
     except bencode.BencodeError as error:
         assert 0 <= error.offset <= len(data), "the offset is not in the data"
         assert str(error).isprintable() and max(str(error)) < "\x7f"
@@ -131,24 +162,21 @@ def decoded(data, strict):
 
 
 def check(data):
-    value, error = decoded(data, strict=False)
-    strict_value, strict_error = decoded(data, strict=True)
-    for found_error, strict in ((error, False), (strict_error, True)):
-        try:
-            expected = reference(data, strict)
-        except NotBencode:
-            assert found_error, "this is not bencode, but was decoded"
-        else:
-            assert not found_error, "this is bencode: {}".format(found_error)
-            assert expected == (strict_value if strict else value), "another value"
-    if error:
+    value, error = done(bencode.decode, data)
+    info_hash, no_info_hash = done(bencode.info_hash, data)
+    try:
+        expected = reference(data)
+    except NotBencode:
+        assert error and no_info_hash, "this is not bencode, but was decoded"
         return "refused"
+    assert not error, "this is bencode: {}".format(error)
+    assert expected.value == value, "another value"
+    assert reference_info_hash(data) == info_hash, "another info hash"
     encoded = bencode.encode(value)
-    assert bencode.decode(encoded, strict=True) == value
+    assert bencode.decode(encoded) == value
     assert bencode.decode(bytearray(data)) == bencode.decode(memoryview(data)) == value
     json.dumps(bencode.to_json(value))
-    if strict_error:
-        assert encoded != data
-        return "decoded, but not in strict mode"
-    assert encoded == data, "encode() does not give back what decode() took in strict mode"
-    return "decoded"
+    assert (encoded == data) == expected.in_order, "encode() puts keys in order, and no more"
+    if info_hash:
+        return "decoded, and has an info hash"
+    return "decoded" if expected.in_order else "decoded, with keys in another order"

@@ -7,7 +7,6 @@ the end the connection is "closed", "reset" or "silent". Each redirect takes the
 """
 import gzip
 import json
-import socket
 import time
 import zlib
 from contextlib import contextmanager
@@ -131,8 +130,10 @@ def code_body(rng, body):
     return headers, body
 
 
-class FakeSocket:
-    """What a Stream needs of a socket: a connection whose other side has written all it will."""
+class FakeStream:
+    """What fetching needs of a Stream: a connection whose other side has written all it will."""
+
+    address = "192.0.2.1:80"
 
     def __init__(self, reply):
         self.head, self.tail, self.times, self.piece, self.ending = reply
@@ -140,28 +141,25 @@ class FakeSocket:
         self.taken = 0
         self.closed = False
 
-    def settimeout(self, seconds):
-        assert 0 < seconds <= 60
-
     def send(self, data):
-        self.sent += bytes(data)
-        return len(data)
+        self.sent += data
+        return
+        yield
 
-    def recv_into(self, buffer):
+    def receive(self):
         if not self.head and self.times:
             self.head = self.tail
             self.times -= 1
         if not self.head:
             if self.ending == "reset":
-                raise ConnectionResetError(104, "Connection reset by peer")
+                raise http.broken_off(ConnectionResetError(104, "Connection reset by peer"))
             if self.ending == "silent":
-                raise socket.timeout("timed out")
-            return 0
-        part = self.head[: min(len(buffer), self.piece)]
+                yield http.Wait({}, None, "no whole reply in time")
+            return b""
+        part = self.head[: min(http.READ_SIZE, self.piece)]
         self.head = self.head[len(part) :]
-        buffer[: len(part)] = part
         self.taken += len(part)
-        return len(part)
+        return part
 
     def close(self):
         self.closed = True
@@ -169,7 +167,7 @@ class FakeSocket:
 
 @contextmanager
 def fake_network(replies):
-    """Lets the client connect to fake sockets; yields the list of (host, port, socket) so far."""
+    """Lets the client connect to fake streams; yields the list of (target, stream) so far."""
     replies = iter(replies)
     connections = []
 
@@ -178,17 +176,29 @@ def fake_network(replies):
         reply = next(replies, None)
         if reply is None:
             raise http.Failure("refused", "the connection was refused")
-        sock = FakeSocket(reply)
-        connections.append((target, sock))
-        return http.Stream(sock, deadline, "192.0.2.1:80", turn=None)
+        connections.append((target, FakeStream(reply)))
+        return connections[-1][1]
+        yield
 
-    originals = http.open_stream, http.start_tls
+    original = http.open_stream
     http.open_stream = open_stream
-    http.start_tls = lambda stream, host, tls: None
     try:
         yield connections
     finally:
-        http.open_stream, http.start_tls = originals
+        http.open_stream = original
+
+
+def run_steps(steps):
+    """Runs steps whose first wait takes too long."""
+    try:
+        wait = next(steps)
+    except StopIteration as end:
+        return end.value
+    try:
+        steps.throw(http.Failure("timeout", wait.late))
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("the steps wait again after their end")
 
 
 OPTIONS = http.HttpOptions(
@@ -197,7 +207,6 @@ OPTIONS = http.HttpOptions(
     headers=[("Cookie", "a=secret"), ("X-Further", "secret")],
     tls=None,
     environ={},
-    resolve=None,
     trace=None,
 )
 
@@ -221,7 +230,7 @@ def check(case):
 
 def ask(command, url, limit):
     """Does what the client does with a reply; returns a word for what came of it."""
-    response = http.fetch(url, OPTIONS, time.monotonic() + 60, limit)
+    response = run_steps(http.fetch(url, OPTIONS, time.monotonic() + 60, limit))
     assert len(response.body) <= limit, "a larger body than allowed"
     assert response.status not in http.REDIRECT_STATUSES
     reply = http.read_reply(response)
@@ -230,10 +239,10 @@ def ask(command, url, limit):
     assert text.replace("\n", "").isprintable() and max(text) < "\x7f"
     json.loads(text)
     if command == "announce":
-        http.check_announce(reply, response.status, "started")
+        http.require_announce(reply, response.status, "started")
         numbers = checker.announce_counts(reply)
     else:
-        http.check_scrape(reply, response.status)
+        http.require_scrape(reply, response.status)
         numbers = checker.scrape_counts(reply, HASH)
     assert all(number is None or isinstance(number, int) for number in numbers)
     return "an answer to " + command
@@ -243,14 +252,14 @@ def look_at_connections(connections, limit):
     """What was sent has to be one request each, and secrets go to the first origin alone."""
     assert len(connections) <= 1 + http.REDIRECTS
     origin, home = None, True
-    for target, sock in connections:
-        assert sock.closed
-        # A buffer of the stream's, the lines, and what the body and the lines in it may have.
-        assert sock.taken <= 65536 + http.HEADERS_LIMIT + 2 * limit + 3 * 65536, "took too much"
+    for target, stream in connections:
+        assert stream.closed
+        # The lines, the body and the sizes of its chunks, and what was read with their last byte.
+        assert stream.taken <= 2 * http.HEADERS_LIMIT + 2 * limit + http.READ_SIZE, "took too much"
         here = target.scheme, target.host.lower(), http.port_of(target)
         origin = origin or here
         home = home and here == origin
-        look_at_request(sock.sent, target, home)
+        look_at_request(stream.sent, target, home)
 
 
 def look_at_request(sent, target, home):

@@ -57,9 +57,6 @@ WORDS = (
     "--health --numwant --no-progress --all-addresses --tracker-id id --insecure -x --= =x "
     "--key=-4 --format=json"
 ).split() + [HASH, "udp://127.0.0.1:1", "http://127.0.0.1:1/announce", "127.0.0.1:1", ""]
-VALUED = dict(udp.VALUED_OPTIONS)
-VALUED.update(http.VALUED_OPTIONS)
-VALUED.update(checker.VALUED_OPTIONS)
 
 PARSERS = [
     udp.parse_info_hash, udp.parse_peer_id, udp.parse_ipv4, udp.parse_tracker,
@@ -67,6 +64,19 @@ PARSERS = [
     http.parse_peer_addr, checker.parse_tracker,
     checker.parse_health,
 ]
+
+
+def parser_of(client, command):
+    """Returns the parser that a client has for a command."""
+    parser = client.new_parser("command", "", "", "")
+    client.COMMANDS[command][0](parser)
+    client.add_format_option(parser)
+    client.add_network_options(parser, timeout=5)
+    return parser
+
+
+COMMANDS = [parser_of(client, name) for client in (udp, http) for name in ("announce", "scrape")]
+COMMANDS += [checker.parser_for(monitor, "command") for monitor in (False, True)]
 
 
 def make_url(rng):
@@ -216,7 +226,7 @@ def look_at_target(target):
         look_at_http_url(target.url)
     if target.kind != checker.HEALTH:
         # What works is put on a list, which has to mean the same tracker.
-        result = checker.Result(target, [], 0)
+        result = checker.Result(target)
         (line,) = checker.report_urls([result]).splitlines()
         assert checker.parse_tracker(line).key == target.key, "another tracker once it is listed"
 
@@ -288,14 +298,15 @@ def check_value(text):
 
 
 def check_words(words):
-    options, positionals = checker.split_arguments(words, VALUED)
-    assert all(option.startswith("-") for option in options)
-    rest = iter(words)
-    assert all(word in rest for word in positionals), "not in the order in which they were given"
-    for word in words:
-        # Of short options in one word each becomes an option of its own.
-        if word[:1] != "-" or word[:2] == "--" != word:
-            assert word in positionals or any(word in option for option in options), "it is lost"
+    for parser in COMMANDS:
+        options, positionals = checker.tie_options(parser, words)
+        assert all(option.startswith("-") for option in options)
+        rest = iter(words)
+        assert all(word in rest for word in positionals), "not in the order in which they came"
+        for word in words:
+            # Of short options in one word each becomes an option of its own.
+            if word[:1] != "-" or word[:2] == "--" != word:
+                assert word in positionals or any(word in option for option in options), "lost"
     return "words"
 
 

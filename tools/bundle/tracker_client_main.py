@@ -5,25 +5,6 @@ It hands the words after `udp`, `http` or `check` to the script that they are fo
 imported only when it is needed.
 """
 
-# --- carried region: start (home: udp_tracker_client.py) ---
-if __name__ == "__main__":
-    # Ctrl-C and SIGTERM end the script without a traceback, also while it still imports.
-    # _signal is what signal is made of, without the enums that take a while to build.
-    try:
-        import os
-        import _signal
-
-        _signal.signal(_signal.SIGINT, lambda number, frame: os._exit(130))
-        _signal.signal(_signal.SIGTERM, lambda number, frame: os._exit(143))
-    except KeyboardInterrupt:
-        raise SystemExit(130)
-    # Neither imports nor a single request make much garbage, and to look for it among all that is
-    # imported takes a millisecond. The checker turns it on again.
-    import gc
-
-    gc.disable()
-# --- end of carried region: start ---
-
 import sys
 from importlib import import_module
 
@@ -81,9 +62,9 @@ def main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else None
     script = import_module(SCRIPTS.get(command, "udp_tracker_client"))
     if command in SCRIPTS:
-        script.run(lambda argv: script.main(argv[1:], prog="{} {}".format(PROG, command)))
+        script.run_and_exit(lambda argv: script.main(argv[1:], prog="{} {}".format(PROG, command)))
     else:
-        script.run(lambda argv: answer(script, argv))
+        script.run_and_exit(lambda argv: answer(script, argv))
 
 
 if __name__ == "__main__":
