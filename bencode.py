@@ -590,7 +590,7 @@ def run_and_exit(main) -> None:
     Ctrl-C and SIGTERM end it at once, with 130 and 143, unless main() handles them itself.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: os._exit(128 + number))
+        signal.signal(number, lambda caught, frame: os._exit(128 + caught))
     try:
         code = main(sys.argv[1:])
     except SystemExit as stop:

@@ -11,21 +11,23 @@ and BEP 52 (truncated version 2 info hashes).
 
 The idea: what is asked and what an answer says are pure functions; what comes over the wire is
 read by a parser that does no I/O; and fetching is written as steps, generator functions that
-yield what they wait for. Here one loop of a dozen lines runs them alone, under one deadline; in
-the checker a loop runs thousands side by side.
+yield what they wait for. Here run_steps() runs them alone, under one deadline; in the checker its
+loop runs thousands side by side.
 
 The map, from top to bottom:
     http urls           the URL and query of an announce and of a scrape
     http answers        what a reply says, and whether it is an answer at all
-    http fetch          one URL, through proxies, TLS and redirects
+    http fetch          one URL, through proxies, TLS and redirects, as steps
     http reply          bytes in, a response out: HTTP as servers really write it
-    steps               how steps wait; connecting, and TLS
-    question, output    running the steps alone, and replies as JSON
+    steps               what steps wait for; connecting, and TLS
+    question, answer    running the steps alone, and replies as JSON
     command line        options, help, main()
-    what is shared      parser, options, URLs, addresses, output: the plumbing
+    plumbing            HTTP options, parser, options; URLs; addresses (and the Race between those
+                        of a host); name lookup; output (Failure, JSON, signals and the exit)
 
-What the scripts share stands in each of them, word for word, between "carried region" lines;
-tools/sync_copies.py keeps it equal, so that every script remains a single file.
+The other scripts have some of this too: what stands between "carried region" lines is the same,
+word for word, in each that needs it. Edit it in the script that the line calls its home, then run
+tools/sync_copies.py; so every script remains a single file.
 """
 import errno
 import json
@@ -98,8 +100,8 @@ def scrape_url(text: str) -> str:
                 break
         else:
             raise ValueError(
-                "there is no scrape URL for the path {!r}: its last segment does not begin with "
-                "announce or scrape (BEP 48)".format(path)
+                "there is no scrape URL for the path {!r}: none of its last two segments begins "
+                "with announce or scrape (BEP 48)".format(path)
             )
     return base + "/".join(segments) + query
 
@@ -135,9 +137,9 @@ def import_bencode():
     try:
         import bencode
 
+        # Another package may be of that name, and not even be Python 3.
         bencode.to_json
     except Exception as error:
-        # Another package may be of that name, and not even be Python 3.
         text = "bencode.py is missing: copy it beside this file ({})"
         raise Failure("missing_file", text.format(error))
     finally:
@@ -221,17 +223,19 @@ def scraped_hash(key: bytes) -> bytes:
 
 
 # --- carried region: http fetch (home: http_tracker_client.py) ---
-# A URL is fetched through proxies, TLS and redirects.
+# A URL is fetched through proxies, TLS and redirects, as steps: generator functions that read like
+# code that blocks. They yield what they wait for (a Lookup, a Wait), and who runs them sends back
+# what came of it, or throws the Failure that ends them there: the deadline's, for one.
 ANNOUNCE_LIMIT = 1024 * 1024  # bytes of a body, as sent and after decompression
 SCRAPE_LIMIT = 16 * 1024 * 1024
 FULL_SCRAPE_LIMIT = 128 * 1024 * 1024
 REDIRECTS = 5
 PROXY_PORT = 1080  # as curl has it
+SECRET_HEADERS = ("Authorization", "Cookie", "Host", "Proxy-Authorization")
 
-# What all requests of a run have in common. version is that of IP, or None; headers are
-# (name, value) pairs, tls is a Tls, environ has the proxy variables, trace is called with what is
-# done, or None.
-HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ trace")
+# What all requests of a run have in common. ip_version is 4, 6 or None; headers are (name, value)
+# pairs, tls is a Tls, environ has the proxy variables, trace is called with what is done, or None.
+HttpOptions = namedtuple("HttpOptions", "ip_version user_agent headers tls environ trace")
 
 
 def fetch(url: str, options: HttpOptions, deadline: float, limit: int):
@@ -241,13 +245,14 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int):
     who runs the steps; here it only spaces out the addresses. Credentials, cookies and a Host
     header given as options go to the URL's own scheme, host and port only. They raise Failure
     (resolve_failed, timeout, refused, unreachable, tls, invalid_response, too_large, redirect;
-    http_status where a proxy refuses).
+    http_status where a proxy refuses, or an error status has a broken body).
     """
     target = first = split_url(url)
     home = True
     redirected = ""
     for _ in range(REDIRECTS + 1):
-        headers = request_headers(options, first.credentials, home)
+        credentials = first.credentials if home else None
+        headers = request_headers(options, target, credentials, home)
         try:
             response = yield from get(target, headers, options, deadline, limit)
         except Failure as failure:
@@ -272,18 +277,15 @@ def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, lim
         raise Failure("unreachable", str(error))
     stream = yield from open_stream(target, proxy, options, deadline)
     try:
-        url = without_credentials(target)
-        authority, slash, path = url.partition("://")[2].partition("/")
-        headers = dict({"Host": authority, "Accept-Encoding": "identity"}, **headers)
-        headers["Connection"] = "close"
-        asked = slash + path
+        authority, path = request_parts(target)
+        url = "{}://{}{}".format(target.scheme, authority, path)
         if proxy and target.scheme == "http":
-            asked = url
+            path = url
             add_proxy_authorization(headers, proxy)
         if options.trace:
             options.trace("-> {} GET {}".format(stream.address, url))
         sent = time.monotonic()
-        response = yield from request(stream, "GET", asked, headers, limit)
+        response = yield from request(stream, "GET", path, headers, limit)
         if options.trace:
             elapsed = (time.monotonic() - sent) * 1000
             text = "<- {} HTTP {}, {:.1f} ms after the request"
@@ -295,21 +297,24 @@ def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, lim
 
 def open_stream(target: "Url", proxy: "Url", options: HttpOptions, deadline: float):
     """Steps that return a Stream to the target, through the proxy that is not None, TLS and all."""
+    peer, port = target, port_of(target)
+    if proxy:
+        peer, port = proxy, proxy.port or PROXY_PORT
+    stream = None
     try:
-        peer = proxy or target
-        port = proxy.port or PROXY_PORT if proxy else port_of(target)
-        stream = yield from connect(peer.host, port, options.version, deadline, options.trace)
+        stream = yield from connect(peer.host, port, options.ip_version, deadline, options.trace)
+        if proxy and target.scheme == "https":
+            yield from open_tunnel(stream, target, proxy)
     except Failure as failure:
-        if proxy:
-            raise Failure(failure.kind, "the proxy: {}".format(failure))
-        raise
+        if stream:
+            stream.close()
+        raise Failure(failure.kind, "the proxy: {}".format(failure)) if proxy else failure
     try:
         if target.scheme == "https":
-            if proxy:
-                yield from open_tunnel(stream, target, proxy)
             yield from stream.start_tls(target.host, options.tls)
         return stream
     except BaseException:
+        # GeneratorExit, too: the steps may be given up where they wait.
         stream.close()
         raise
 
@@ -319,15 +324,16 @@ def open_tunnel(stream: "Stream", target: "Url", proxy: "Url"):
     authority = show_address((target.host.partition("%")[0], port_of(target)))
     headers = {"Host": authority}
     add_proxy_authorization(headers, proxy)
+    # What follows the headers is the tunnel.
     response = yield from request(stream, "CONNECT", authority, headers, limit=None)
-    if response.status != 200:
-        text = "the proxy refuses the connection: HTTP {} {}"
+    if not 200 <= response.status < 300:
+        text = "it refuses the connection: HTTP {} {}"
         raise Failure("http_status", text.format(response.status, excerpt(response.reason)))
 
 
-def request(stream: "Stream", method: str, target: str, headers: dict, limit: int):
+def request(stream: "Stream", method: str, request_target: str, headers: dict, limit: int):
     """Steps that send a request over a stream and return its HttpResponse."""
-    lines = ["{} {} HTTP/1.1".format(method, target)]
+    lines = ["{} {} HTTP/1.1".format(method, request_target)]
     lines.extend("{}: {}".format(*header) for header in headers.items())
     yield from stream.send("\r\n".join(lines + ["", ""]).encode("latin-1"))
     parser = ReplyParser(limit)
@@ -343,7 +349,7 @@ def origin_of(url: "Url") -> tuple:
 
 
 def redirect_target(url: str, location: str) -> str:
-    """Returns where a Location header leads to; raises Failure (redirect)."""
+    """Returns where a Location header leads to, without credentials; raises Failure (redirect)."""
     if location is None:
         raise Failure("redirect", "a redirect without a Location")
     # Headers are Latin-1, but a URL that is not ASCII is UTF-8 as a rule; spaces are taken for %20,
@@ -360,19 +366,26 @@ def redirect_target(url: str, location: str) -> str:
     return "{}://{}{}{}".format(scheme, authority.rpartition("@")[2], path, query)
 
 
-def request_headers(options: HttpOptions, credentials: str, home: bool) -> dict:
-    """Returns the headers of a request; home says whether it goes where the user sent it."""
-    headers = {}
+def request_headers(options: HttpOptions, target: "Url", credentials: str, home: bool) -> dict:
+    """Returns the headers of a request; home says whether it goes where the user sent it.
+
+    What a user gives replaces what is sent by itself, but for Connection.
+    """
+    given = {}
     for name, value in options.headers:
-        name = name.title()
-        if home or name not in ("Authorization", "Cookie", "Host"):
-            if name in headers:
-                value = headers[name] + ("; " if name == "Cookie" else ", ") + value
-            headers[name] = value
-    headers.setdefault("User-Agent", options.user_agent)
-    if home and credentials is not None:
-        headers.setdefault("Authorization", basic_authorization(credentials))
-    return headers
+        name = name.title()  # so that one given twice is joined, whatever its case
+        if home or name not in SECRET_HEADERS:
+            if name in given:
+                value = given[name] + ("; " if name == "Cookie" else ", ") + value
+            given[name] = value
+    usual = {
+        "Host": request_parts(target)[0],
+        "User-Agent": options.user_agent,
+        "Accept-Encoding": "identity",
+    }
+    if credentials is not None:
+        usual["Authorization"] = basic_authorization(credentials)
+    return dict(usual, **given, Connection="close")
 
 
 def basic_authorization(credentials: str) -> str:
@@ -390,15 +403,20 @@ def add_proxy_authorization(headers: dict, proxy: "Url") -> None:
         headers["Proxy-Authorization"] = basic_authorization(proxy.credentials)
 
 
-def without_credentials(url: "Url") -> str:
-    """Returns a URL as requests have it: without credentials, scope and a port that is implied."""
-    authority = show_address((url.host.partition("%")[0], port_of(url)))
-    if port_of(url) == DEFAULT_PORTS[url.scheme]:
-        authority = authority.rpartition(":")[0]
-    return "{}://{}{}".format(url.scheme, authority, encode_path(url.path or "/", url.query))
+def request_parts(url: "Url") -> tuple:
+    """Returns what a request has of a URL: (authority, path and query).
+
+    The authority is without credentials, the scope of an address, and a port that is implied.
+    """
+    host = url.host.partition("%")[0]
+    if port_of(url) != DEFAULT_PORTS[url.scheme]:
+        authority = show_address((host, port_of(url)))
+    else:
+        authority = "[{}]".format(host) if ":" in host else host
+    return authority, encode_path(url.path or "/", url.query)
 
 
-# Proxies, as curl takes them from the environment.
+# Proxies come from http_proxy, https_proxy and no_proxy; another kind is refused, not bypassed.
 def proxy_for(target: "Url", environ) -> "Url":
     """Returns the proxy for a URL, None for none; raises ValueError for an unsupported one."""
     names = target.scheme + "_proxy", "all_proxy", "ALL_PROXY"
@@ -420,7 +438,7 @@ def proxy_for(target: "Url", environ) -> "Url":
 
 
 def is_exempt(target: "Url", no_proxy: str) -> bool:
-    """Whether no_proxy has the host: *, a name or a parent of it, an address; with a port or not."""
+    """Whether no_proxy has the host: *, a name or its parent, an address; with a port or not."""
     host = target.host.lower().partition("%")[0].rstrip(".")
     for entry in no_proxy.lower().replace(",", " ").split():
         name, colon, port = entry.rpartition(":")
@@ -451,8 +469,8 @@ CONTENT_LENGTH = re.compile("0*([0-9]+) *(,|$)")
 DICTIONARY = re.compile(rb"d[0-9]{1,20}:")
 GZIP = b"\x1f\x8b"
 
-# headers has names in lower case. address is that of the server and redirected says where it was
-# found (empty where it was asked for); both are None before they are known.
+# headers has names in lower case. address is that of the server, or of the proxy before it, and
+# redirected what messages have in front of them ("redirected to …: ", or nothing).
 HttpResponse = namedtuple("HttpResponse", "status reason headers body address redirected")
 HttpResponse.__new__.__defaults__ = (None, None)
 
@@ -534,6 +552,7 @@ class ReplyParser:
         if line is None and not self._ended:
             return False
         if not line:
+            # Where the connection ends within the headers, what came of them counts.
             self._end_headers()
         elif line[:1] in (b" ", b"\t"):
             # It goes on with the line before (RFC 9112, 5.2). The line end is kept, so that a
@@ -565,7 +584,7 @@ class ReplyParser:
         elif "chunked" in map(str.strip, codings):
             self._take_part = self._take_first_chunk_size
         elif length:
-            self._missing = int(length.group(1)[:20])
+            self._missing = int(length.group(1)[:20])  # int() is slow for a text without end
             if self._missing > self.limit:
                 text = "a body of {} bytes is announced".format(excerpt(length.group(1)))
                 raise Failure("too_large", text)
@@ -574,7 +593,7 @@ class ReplyParser:
             self._take_part = self._take_body_to_the_end
 
     def _take_sized_body(self):
-        self._take_missing()
+        self._missing -= self._move_to_body(self._missing)
         if self._missing:
             if self._ended:
                 text = "the body is {} bytes shorter than announced".format(self._missing)
@@ -584,20 +603,19 @@ class ReplyParser:
         return True
 
     def _take_body_to_the_end(self):
-        self._missing = len(self._buffer)
-        self._take_missing()
+        self._move_to_body(len(self._buffer))
         if self._ended:
             self._finish()
         return self._ended
 
-    def _take_missing(self):
-        """Moves what the buffer has of the body, but no more than is missing."""
-        part = self._buffer[: self._missing]
-        del self._buffer[: self._missing]
-        self._missing -= len(part)
+    def _move_to_body(self, most):
+        """Moves what the buffer has to the body, but no more than so many bytes; how many."""
+        part = self._buffer[:most]
+        del self._buffer[:most]
         self._body += part
         if len(self._body) > self.limit:
             raise Failure("too_large", "the body has more bytes than are accepted")
+        return len(part)
 
     def _take_first_chunk_size(self):
         if DICTIONARY.match(self._buffer) or self._buffer.startswith(GZIP):
@@ -624,9 +642,10 @@ class ReplyParser:
         return True
 
     def _take_chunk(self):
-        # The sizes of chunks may take as much as the headers, and what the chunks themselves take.
-        self._line_bytes_left += min(self._missing, len(self._buffer))
-        self._take_missing()
+        moved = self._move_to_body(self._missing)
+        self._missing -= moved
+        # So the sizes of all chunks may have as many bytes as the chunks, and what headers left.
+        self._line_bytes_left += moved
         if self._missing:
             if self._ended:
                 raise self._broken("the body ends within a chunk", self._body)
@@ -688,17 +707,15 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
 
 
 # --- carried region: steps (home: http_tracker_client.py) ---
-# What goes over TCP is written as steps: generator functions that read like code that blocks, and
-# yield what they wait for. Whoever runs them sends back what came of it, or throws the Failure
-# that ends them: the deadline and an interruption come in where they wait.
+# What steps wait for, and the steps that connect, send and receive.
 READ_SIZE = 16 * 1024  # bytes taken at a time, so that one stream cannot hold the others
 
 
 class Wait(namedtuple("Wait", "events until late")):
-    """Steps wait for a socket: {socket: selectors.EVENT_READ or EVENT_WRITE}.
+    """Steps wait for sockets: events is {socket: selectors.EVENT_READ or EVENT_WRITE}.
 
     They get back the list of those that are ready, which is empty when the time `until` came
-    before (of time.monotonic(), None for none). late says what it is when time is up.
+    before (of time.monotonic(), None for none). late is the message of the Failure at the deadline.
     """
 
     __slots__ = ()
@@ -715,7 +732,7 @@ class Lookup(namedtuple("Lookup", "host port version")):
 
 
 def connect(host: str, port: int, version: int, deadline: float, trace=None):
-    """Steps that connect over TCP to the first address of a host that takes it, as the Race has it.
+    """Steps that connect over TCP to the first address of a host that takes it (see Race).
 
     They return a Stream, and raise Failure (resolve_failed, refused, unreachable, timeout).
     """
@@ -751,7 +768,7 @@ def connect(host: str, port: int, version: int, deadline: float, trace=None):
     finally:
         for sock in trying:
             sock.close()
-    raise race.failure()
+    raise race.combined_failure()
 
 
 class Stream:
@@ -795,6 +812,7 @@ class Stream:
                 except ssl.SSLWantReadError:
                     yield from self._exchange(late)
                 except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                    # Many servers close without saying so to TLS.
                     return b""
         except OSError as error:
             raise broken_off(error)
@@ -1029,7 +1047,7 @@ HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 HASH_HELP = "in hex or base32, of version 1 or 2, or a magnet link"
 EXIT_CODES = """\
 exit codes:
-  0 the tracker answered, 1 it did not, 2 wrong usage (nothing was sent),
+  0 the tracker answered, 1 it did not or it refused, 2 wrong usage (nothing was sent),
   130 Ctrl-C, 143 SIGTERM
 """
 HELP = """\
@@ -1074,6 +1092,7 @@ def add_tracker(parser) -> None:
 
 
 def add_announce_options(parser) -> None:
+    # The defaults are those of the Rust client.
     count = whole_number(0, 2 ** 63 - 1)
     add_tracker(parser)
     add = parser.add_argument
@@ -1122,7 +1141,7 @@ COMMANDS = {
         "%(prog)s scrape URL [INFO_HASH ...] [options]",
         SCRAPE_HELP,
     ),
-    "": (None, "%(prog)s announce|scrape URL [INFO_HASH] [options]", HELP),
+    None: (None, "%(prog)s announce|scrape URL [INFO_HASH] [options]", HELP),
 }
 
 
@@ -1187,7 +1206,7 @@ def main(argv: list, prog: str = "http_tracker_client.py") -> int:
     return 1 if failure else 0
 
 
-# What the scripts share: regions that stand word for word in several of them.
+# The plumbing, which the other scripts have too.
 
 
 # --- carried region: http options (home: http_tracker_client.py) ---
@@ -1240,7 +1259,7 @@ def add_http_options(parser, user_agent: str) -> None:
 def http_options_of(arguments) -> "HttpOptions":
     """Returns what the arguments say of HTTP, with the proxies of the environment."""
     return HttpOptions(
-        version=arguments.ip_version,
+        ip_version=arguments.ip_version,
         user_agent=arguments.user_agent,
         headers=arguments.header,
         tls=Tls(arguments.cacert, arguments.insecure),
@@ -1463,7 +1482,7 @@ def parse_client_command(argv: list, prog: str, description: str, commands: dict
     """Parses the words after the name of a client.
 
     commands has (function that adds its options to a parser, usage, examples) for each command,
-    and under "" what --help says without one. Returns (command, argparse namespace, parser).
+    and under None what --help says without one. Returns (command, argparse namespace, parser).
     """
 
     def parser_for(command):
@@ -1475,23 +1494,21 @@ def parse_client_command(argv: list, prog: str, description: str, commands: dict
         add_network_options(parser, timeout=5)
         return parser
 
-    # As a rule it is the first word that names one, if that is not the value of an option.
-    command = next((word for word in argv if word in commands), "")
+    # A first guess, since it may be the value of an option.
+    command = next((word for word in argv if word in commands), None)
     parser = parser_for(command)
-    if not command:
-        known = [word for word in argv if word in ("-h", "--help", "--version")]
-        if known:
-            parse_tied(parser, known, [])
-        words = [word for word in argv if not word.startswith("-")]
-        found = "command {!r}".format(words[0]) if words else "no command"
-        parser.error("{}; announce or scrape is expected".format(found))
     options, positionals = tie_options(parser, argv)
-    if positionals[:1] != [command]:
-        first = positionals[0] if positionals else ""
-        if first not in commands:
-            parser.error("{!r} stands before the command; it comes first".format(first))
+    first = positionals[0] if positionals else None
+    if first != command and first in commands:
         command, parser = first, parser_for(first)
         options, positionals = tie_options(parser, argv)
+    if first not in commands or first is None:
+        general = parser_for(None)
+        asked = [option for option in options if option in ("-h", "--help", "--version")]
+        if asked and first is None:
+            parse_tied(general, asked, [])
+        found = "no command" if first is None else "command {!r}".format(first)
+        general.error("{}; announce or scrape is expected first".format(found))
     return command, parse_tied(parser, options, positionals[1:]), parser
 
 
@@ -1663,6 +1680,7 @@ def look_up(host: str, port: int, version: int) -> list:
     family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(version, socket.AF_UNSPEC)
     flags = socket.AI_NUMERICHOST if literal else 0
     try:
+        # One kind of socket, for UDP too: else each address comes once for each kind.
         found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not a name that can be looked up"
@@ -1707,8 +1725,8 @@ class Race:
 
     The first address is due at once, the next a quarter of a second after the one before or as
     soon as one has failed (the way of RFC 8305), so that a dead address does not hide a live one.
-    Of those that were reached the first leads, which means that it is asked what the user wants
-    to know; when it fails, the next one does.
+    Over UDP, where several may be reached, the first of them leads: it alone is asked what the
+    user wants to know. When it fails, the next one leads.
 
     due_at is when the next address is due, None where none is left. failures has
     [(address, Failure)] in the order in which they failed. Times are seconds of any one clock.
@@ -1755,7 +1773,7 @@ class Race:
         self.waiting = ()
         self.due_at = None
 
-    def failure(self) -> "Failure":
+    def combined_failure(self) -> "Failure":
         """Returns one Failure for all: the kind is that of the last, the message names each."""
         kind = self.failures[-1][1].kind
         if len(self.failures) == 1:
@@ -1874,7 +1892,7 @@ def run_and_exit(main) -> None:
     Ctrl-C and SIGTERM end it at once, with 130 and 143, unless main() handles them itself.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: os._exit(128 + number))
+        signal.signal(number, lambda caught, frame: os._exit(128 + caught))
     try:
         code = main(sys.argv[1:])
     except SystemExit as stop:

@@ -11,21 +11,25 @@ Torrust tracker checker does, with its JSON, and reports in other formats too.
 
 The idea: one loop runs all checks side by side, over UDP and TCP. A check never blocks: it says
 what it waits for, and the loop comes back to it. A UDP check is a Conversation; what goes over
-TCP is steps, generator functions that read like code that blocks. The deadline, Ctrl-C and the
-end of the run are a Failure that comes in where a check waits. Only name lookups have threads.
+TCP is steps, generator functions that yield what they wait for. A check has its deadline from
+begin() on, and its Conversation or its steps end at it by themselves; Ctrl-C ends all that are
+open with a Failure. Only name lookups have threads.
 
 The map, from top to bottom:
     checks              what is checked, what comes of it, what a tracker is asked
-    runner              the one loop: lookups, places, sockets, timers
+    runner              steps in the loop, name lookups, and the loop itself
     inputs              whatever people have in hand, turned into targets
     reports             results as text: JSON, a table, metrics, and so on
     output              a file or stdout, and the progress line
     monitor             the same checks again and again
     command line        options, help, main()
-    what is shared      BEP 15, HTTP, steps, URLs, options: carried from the two clients
+    plumbing            all that is carried from the two clients: BEP 15 (Exchange, Conversation),
+                        HTTP (fetch, ReplyParser), steps (Wait, Lookup, Stream), options, URLs,
+                        addresses (Race), output (Failure)
 
-What the scripts share stands in each of them, word for word, between "carried region" lines;
-tools/sync_copies.py keeps it equal, so that every script remains a single file.
+What stands between "carried region" lines is the same, word for word, in each script that needs
+it. Edit it in the script that the line calls its home, then run tools/sync_copies.py; so every
+script remains a single file.
 """
 import errno
 import gc
@@ -54,7 +58,7 @@ PEER_PORT = 6881
 CHECK_LIMIT = 1024 * 1024  # bytes of an HTTP reply: more would take too long to decode
 
 # What all checks of a run have in common; timeout is in seconds. http are HttpOptions, of which
-# version and trace are for UDP, too.
+# ip_version and trace are for UDP, too.
 Settings = namedtuple("Settings", "timeout announce scrape all_addresses http")
 # A part of a check: elapsed is in seconds, failure is None where it went well.
 Stage = namedtuple("Stage", "name elapsed failure")
@@ -63,13 +67,16 @@ Stage = namedtuple("Stage", "name elapsed failure")
 class Target:
     """A tracker, a health check, or a line of a list that is neither.
 
-    kind is one of the four constants above, given the text as the user wrote it. url is an Url
-    for UDP and text for HTTP (the announce URL) and health, host the host in it and literal its IP
-    version, None for a name; problem says why a target is unsupported. Targets with the same key
-    are the same. info_hash is None until it is known what to ask for.
+    kind         one of the four constants above
+    given        the text as the user wrote it
+    url          an Url for UDP, text for HTTP (the announce URL) and health
+    host, port   those in it; ip_version is 4 or 6 for an address literal, None for a name
+    key          targets with the same key are the same
+    info_hash    what to ask for, None until that is known
+    problem      why a target is unsupported
     """
 
-    __slots__ = "kind given url host port literal key info_hash problem".split()
+    __slots__ = "kind given url host port ip_version key info_hash problem".split()
 
     def __init__(self, kind, given, url, host, port, key, info_hash=None, problem=None):
         self.kind = kind
@@ -77,7 +84,7 @@ class Target:
         self.url = url
         self.host = host
         self.port = port
-        self.literal = literal_version(host) if host else None
+        self.ip_version = literal_version(host) if host else None
         self.key = key
         self.info_hash = info_hash
         self.problem = problem
@@ -106,18 +113,19 @@ class Result:
 
     def add(self, name: str, elapsed: float, failure=None) -> None:
         """Adds a stage, which has ended just now."""
+        # After a new connect a reply may seem to have come before it.
         self.stages.append(Stage(name, max(0, elapsed), failure))
         self.finished_at = time.time()
 
     @property
-    def failed(self):
+    def failed_stage(self):
         """The first stage that failed, or None."""
         return next((stage for stage in self.stages if stage.failure), None)
 
     @property
     def status(self) -> str:
         """ok, partial (announce works, scrape does not), timeout or error."""
-        failed = self.failed
+        failed = self.failed_stage
         if failed is None:
             return "ok"
         if failed.name == "scrape" and any(stage.name == "announce" for stage in self.stages):
@@ -131,7 +139,7 @@ class Result:
     @property
     def message(self) -> str:
         """What failed and why, or None."""
-        failed = self.failed
+        failed = self.failed_stage
         return "{}: {}".format(failed.name, failed.failure) if failed else None
 
 
@@ -140,35 +148,38 @@ class Check:
 
     found is what is known of the target's host: its addresses, the Failure of its lookup, or None
     where nobody looked; setup is how many seconds that took. siblings are all checks of the
-    target, in the order of their results. on_result(result) is called at the end.
+    target, in the order of their results: one list for all of them, which grows when the addresses
+    are known. on_result(result) is called at the end.
 
-    work is what talks to the tracker, None until the check has begun: a Conversation over UDP,
-    Steps over TCP. Both have advance(now), read(socket, now), end(failure, now), wake_at and
-    finished, and the runner need not know which of them it is.
+    began, deadline and work are None until the check has begun. work is what talks to the tracker:
+    a Conversation over UDP, a Stepper over TCP. Both have advance(now), read(socket, now),
+    end(failure, now), wake_at and finished, so that one loop runs them; only a Stepper waits for
+    lookups, and has answer() for them.
     """
 
     __slots__ = (
-        "target on_result asked siblings found setup began deadline work scheduled result ended"
+        "target on_result submitted_at siblings found setup began deadline work scheduled result"
+        " ended"
     ).split()
 
-    def __init__(self, target: Target, on_result, asked: float):
+    def __init__(self, target: Target, on_result, submitted_at: float):
         self.target = target
         self.on_result = on_result
-        self.asked = asked
+        self.submitted_at = submitted_at
         self.siblings = [self]
         self.found = None
         self.setup = 0
-        self.work = None
+        self.began = self.deadline = self.work = None
         self.scheduled = None
         self.result = Result(target)
         self.ended = False
 
     @property
     def places(self) -> int:
-        """How many sockets it may have open at a time."""
+        """How many open sockets it is counted for."""
         addresses = len(self.found) if isinstance(self.found, list) else 1
-        # A name behind a redirect or a proxy's may have two addresses.
-        return addresses if self.target.kind == UDP or self.target.literal else max(2, addresses)
+        # A proxy's name, or one behind a redirect, may have two addresses.
+        return addresses if self.target.kind == UDP or self.target.ip_version else max(2, addresses)
 
     def begin(self, runner: "Runner", now: float) -> None:
         """Starts to talk to the tracker; the time of the lookup counts."""
@@ -177,7 +188,7 @@ class Check:
         if self.target.kind == UDP:
             self.work = converse(self, runner, now)
         else:
-            self.work = take_steps(self, runner)
+            self.work = start_steps(self, runner)
         self.work.advance(now)
 
     def conclude(self, now: float) -> None:
@@ -250,7 +261,8 @@ def conclude_udp(check: Check, now: float) -> None:
     conversation, result = check.work, check.result
     exchange = conversation.exchange
     result.elapsed = now - check.began
-    unanswered = None if conversation.answered else conversation.race.failure()
+    # Where all addresses failed, the first stage that failed names them all.
+    unanswered = None if conversation.answered else conversation.race.combined_failure()
     reached = conversation.answered or (exchange and exchange.connected_at)
     result.address = show_address(conversation.address if reached else check.found[0])
     if exchange is None:
@@ -292,10 +304,10 @@ def stage_failure(reply):
 # What is asked over HTTP, as steps.
 
 
-def take_steps(check: Check, runner: "Runner") -> "Steps":
-    """Returns the steps that check an HTTP tracker or a health endpoint."""
+def start_steps(check: Check, runner: "Runner") -> "Stepper":
+    """Returns what runs the steps that check an HTTP tracker or a health endpoint."""
     check_over_tcp = check_health if check.target.kind == HEALTH else check_http
-    return Steps(check_over_tcp(check, runner.settings), check, check.deadline, runner)
+    return Stepper(check_over_tcp(check, runner.settings), check, check.deadline, runner)
 
 
 def check_http(check: Check, settings: Settings):
@@ -310,8 +322,10 @@ def check_http(check: Check, settings: Settings):
         ask = scrape_http(scrape, target, result, settings.http, check.deadline)
         yield from stage(check, "scrape", ask)
     elif not settings.announce:
+        # A result without a stage would be ok.
         text = "it has no scrape URL, and no announce was wanted"
         result.add("scrape", 0, Failure("unsupported", text))
+    # Where it was cut short there is no time for a courtesy that takes a connection of its own.
     if accepted and not check.work.cut_short:
         try:
             url = announcing(target, "stopped")
@@ -437,12 +451,13 @@ def numbers_of(value: dict, *keys) -> tuple:
 
 
 # The runner: the one loop in which all checks begin, advance and end.
-class Steps:
-    """Steps that run in the loop (see there), with the methods that a Conversation has.
+class Stepper:
+    """Runs steps in the loop, with the methods that a Conversation has.
 
-    runner has the selector, whose data is the owner, and look_up(owner, lookup): it returns the
-    addresses, a Failure, or None, and then calls answer(). cut_short is the Failure that has ended
-    the steps before their time, which they hear of where they wait; None while there is none.
+    steps are a generator that yields a Wait or a Lookup (both below, in the region steps). runner
+    has the selector, whose data is the owner, and resolve(owner, lookup), which returns the
+    addresses, a Failure, or None: then answer() is called later. cut_short is the Failure that has
+    ended the steps before their time, which they hear of where they wait; None while there is none.
     """
 
     __slots__ = "steps owner deadline runner wait cut_short finished wake_at".split()
@@ -464,6 +479,7 @@ class Steps:
         elif now >= self.deadline:
             self.end(Failure("timeout", self.wait.late), now)
         elif now >= self.wake_at:
+            # The time has come, and no socket is ready.
             self._go_on([])
 
     def read(self, sock, now: float) -> None:
@@ -498,7 +514,7 @@ class Steps:
                     self.wait = self.steps.send(outcome)
                 if isinstance(self.wait, Wait):
                     break
-                outcome = self.runner.look_up(self.owner, self.wait)
+                outcome = self.runner.resolve(self.owner, self.wait)
                 if outcome is None:
                     self.wake_at = self.deadline
                     return
@@ -527,8 +543,8 @@ class Lookups:
     FIRST_THREADS = 32
     SLOW = 0.1  # seconds
 
-    class Lookup:
-        """One name: when it was begun, None before, and what came of it."""
+    class Name:
+        """One name: when its lookup was begun, None before, and what came of it."""
 
         def __init__(self, host):
             self.host = host
@@ -542,16 +558,17 @@ class Lookups:
         self.wake = wake
         self.queue = deque()
         self.lock = threading.Lock()
-        self.lookups = {}  # host: Lookup
+        self.lookups = {}  # host: Name
         self.busy = set()  # those that a thread is at
         self.threads = 0  # they end when there is nothing to look up
+        self.last_begun = time.monotonic()
 
-    def find(self, host: str) -> "Lookups.Lookup":
+    def find(self, host: str) -> "Lookups.Name":
         """Returns the lookup of a name, started if it is new."""
         with self.lock:
             lookup = self.lookups.get(host)
             if lookup is None:
-                lookup = self.Lookup(host)
+                lookup = self.Name(host)
                 self.lookups[host] = lookup
                 self.queue.append(lookup)
         self.tend(time.monotonic())
@@ -568,8 +585,7 @@ class Lookups:
 
     def is_stuck(self, since: float) -> bool:
         """Whether no thread has begun a lookup since a time of time.monotonic()."""
-        with self.lock:
-            return all(lookup.begun < since for lookup in self.busy)
+        return self.last_begun < since
 
     def _work(self):
         while True:
@@ -578,7 +594,7 @@ class Lookups:
                     self.threads -= 1
                     return
                 lookup = self.queue.popleft()
-                lookup.begun = time.monotonic()
+                lookup.begun = self.last_begun = time.monotonic()
                 self.busy.add(lookup)
             try:
                 outcome = look_up(lookup.host, 0, self.version)
@@ -603,8 +619,8 @@ class Runner:
     """Runs checks side by side, all in the thread that calls run().
 
     submit() hands it a target; every target gets its results, whatever becomes of it or of others.
-    A check waits for the lookup of its host, then for places (open files) and, over TCP, for its
-    turn at the host; then it begins, and its time starts to count.
+    A check waits for the lookup of its host, then, over TCP, for its turn at the host, then for
+    places (open files). Its time is that of the lookup and of the check, without these waits.
 
     Fairness: datagrams are served first; of the streams that are ready those that have waited
     longest are served next, for no longer than a turn. A reply is read in pieces of 16 KiB, and
@@ -629,8 +645,8 @@ class Runner:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self.selector.register(self._wake_in, selectors.EVENT_READ)
-        self._lookups = Lookups(settings.http.version, lookups, keep_names, self.wake)
-        self._looking_up = {}  # check: the Lookup for which it waits
+        self._lookups = Lookups(settings.http.ip_version, lookups, keep_names, self.wake)
+        self._looking_up = {}  # check: the Lookups.Name for which it waits
         self._ready = deque()  # checks that wait for places
         self._places_taken = 0
         self._at_host = {}  # host: how many of its checks are ready or under way, over TCP
@@ -639,14 +655,14 @@ class Runner:
         self._udp_requests = {}
 
     def submit(self, target: Target, on_result) -> list:
-        """Takes a target in and returns its checks, which are more once its addresses are known."""
+        """Takes a target in and returns the list of its checks, which grows with its addresses."""
         check = Check(target, on_result, time.monotonic())
         self._open.add(check)
         if target.kind == UNSUPPORTED:
             self._fail(check, Failure("unsupported", target.problem), 0)
-        elif target.literal:
+        elif target.ip_version:
             try:
-                found = look_up(target.host, target.port, self.settings.http.version)
+                found = look_up(target.host, target.port, self.settings.http.ip_version)
             except Failure as failure:
                 # Of the other IP version, or with the scope of an interface that is not there.
                 found = failure
@@ -701,16 +717,16 @@ class Runner:
 
     # Names.
 
-    def look_up(self, check: Check, lookup: "Lookup"):
+    def resolve(self, check: Check, lookup: "Lookup"):
         """Returns the addresses, or Failure, for which steps wait; None where they come later."""
         target = check.target
         if check.found is not None and (lookup.host, lookup.port) == (target.host, target.port):
             return check.found
-        found = self._lookups.find(lookup.host)
-        if found.outcome is None:
-            self._looking_up[check] = found
+        name = self._lookups.find(lookup.host)
+        if name.outcome is None:
+            self._looking_up[check] = name
             return None
-        return with_port(found.outcome, lookup.port)
+        return with_port(name.outcome, lookup.port)
 
     def _is_direct(self, target):
         """Whether an HTTP target is reached without a proxy: then its name is ours to look up."""
@@ -733,7 +749,7 @@ class Runner:
                 continue
             del self._looking_up[check]
             if check.work is None:
-                elapsed = max(0, now - max(check.asked, lookup.begun))
+                elapsed = max(0, now - max(check.submitted_at, lookup.begun))
                 self._found(check, with_port(lookup.outcome, check.target.port), elapsed)
             else:
                 check.work.answer(with_port(lookup.outcome, check.work.wait.port))
@@ -755,8 +771,8 @@ class Runner:
     def _is_late(self, check, lookup, now):
         since = now - self.settings.timeout
         if lookup.begun:
-            return max(check.asked, lookup.begun) < since
-        return check.asked < since and self._lookups.is_stuck(since)
+            return max(check.submitted_at, lookup.begun) < since
+        return check.submitted_at < since and self._lookups.is_stuck(since)
 
     def _found(self, check, found, elapsed):
         """Goes on with a check whose addresses are known now, or with one for each of them."""
@@ -765,13 +781,15 @@ class Runner:
             if check.target.kind == UDP:
                 self._fail(check, found, elapsed)
             else:
+                # Its steps meet the failure in each stage, so that each says so.
                 self._enqueue(check)
             return
         if self.settings.all_addresses:
             check.found = found[:1]
             for address in found[1:]:
-                other = Check(check.target, check.on_result, check.asked)
+                other = Check(check.target, check.on_result, check.submitted_at)
                 other.found, other.setup = [address], elapsed
+                other.siblings = check.siblings
                 check.siblings.append(other)
                 self._open.add(other)
         for each in check.siblings:
@@ -870,12 +888,12 @@ class Runner:
 
     def _end_interrupted(self):
         """Gives every check that is still open its result."""
-        # What has come in by now still counts.
+        # Lookups that have ended by now still count.
         self._take_wake_up()
         now = time.monotonic()
         for check in list(self._open):
             if check.work is None:
-                self._fail(check, Failure("interrupted", "interrupted"), now - check.asked)
+                self._fail(check, Failure("interrupted", "interrupted"), now - check.submitted_at)
             else:
                 check.work.end(Failure("interrupted", "interrupted"), now)
                 self._after(check, now)
@@ -1005,7 +1023,7 @@ class Inputs:
                 )
 
     def read(self, path: str) -> bytes:
-        """Returns the bytes of a file, or of standard input for -, which is the source now."""
+        """Returns the bytes of a file, or of standard input for -; errors name it from now on."""
         self.source, file = ("stdin", 0) if path == "-" else (path, path)
         try:
             with open(file, "rb", closefd=file != 0) as stream:
@@ -1018,7 +1036,8 @@ class Inputs:
 
     def add_document(self, data: bytes) -> None:
         """Adds what a file or standard input holds, a .torrent or text of any kind."""
-        # A list may begin with d1:6969, but no value of a dictionary does as what follows there.
+        # A list may begin with a host d1, as d1:6969. It is a .torrent only where a bencoded value
+        # follows the first key.
         key = re.match(rb"d([0-9]{1,3}):", data)
         value_at = key.end() + int(key.group(1)) if key else 0
         if key and re.match(rb"[dil]|[0-9]+:", data[value_at : value_at + 20]):
@@ -1197,7 +1216,7 @@ def result_to_json(result: Result) -> tuple:
     stages = [[stage.name.capitalize(), show_outcome(stage.failure)] for stage in result.stages]
     if target.kind == UDP:
         body = {"remote_addr": result.address or target.given, "results": stages}
-        if not target.literal:
+        if not target.ip_version:
             body["url"] = target.given
     elif target.kind == HEALTH:
         answer = show_outcome(result.stages[0].failure, result.detail)
@@ -1205,7 +1224,7 @@ def result_to_json(result: Result) -> tuple:
     else:
         url = with_slash(target.given) if target.kind == HTTP else target.given
         body = {"url": url, "results": stages}
-    return target.kind.capitalize(), "Err" if result.failed else "Ok", body
+    return target.kind.capitalize(), "Err" if result.failed_stage else "Ok", body
 
 
 def report_json(results: list, pretty: bool) -> str:
@@ -1289,7 +1308,7 @@ COLOURS = {"ok": 32, "partial": 33, "timeout": 31, "error": 31, UNSUPPORTED: 35}
 
 def show_tracker(result: Result, with_address: bool) -> str:
     """Returns a tracker as it was given, with the address that was asked where that is a name."""
-    if with_address and result.address and not result.target.literal:
+    if with_address and result.address and not result.target.ip_version:
         return "{} ({})".format(result.target.given, result.address)
     return result.target.given
 
@@ -1455,6 +1474,41 @@ def report_urls(results: list) -> str:
     return "".join(url + "\n" for url in dict.fromkeys(urls))
 
 
+def render(results: list, arguments, streamed: bool) -> tuple:
+    """Returns (the report in the format asked for, the exit code that belongs to it).
+
+    streamed says that the results have been written already, as they came.
+    """
+    name = arguments.format
+    if name == "nagios":
+        return report_nagios(results, arguments.all_addresses)
+    if name == "table":
+        terminal = is_terminal(sys.stdout) and not arguments.output
+        columns = terminal_columns(sys.stdout) if terminal else None
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        colour = terminal and not plain
+        text = report_table(results, columns, colour, arguments.all_addresses)
+    elif name == "ndjson":
+        text = "" if streamed else "".join(map(result_to_ndjson, results))
+    elif name == "prometheus":
+        text = report_prometheus(results, arguments.all_addresses)
+    elif name == "urls":
+        text = report_urls(results)
+    else:
+        text = report_json(results, pretty=name != "compact")
+    return text, exit_code(results, arguments.fail, arguments.fail_partial)
+
+
+def exit_code(results: list, fail: bool, fail_partial: bool) -> int:
+    """Returns 1 where what --fail or --fail-partial looks for is there, else 0."""
+    checked = counted(results)
+    if fail_partial:
+        return 0 if all(result.status == "ok" for result in checked) else 1
+    if fail:
+        return 0 if all(result.up for result in checked) else 1
+    return 0
+
+
 # The output: a file or stdout, and the progress line on a terminal.
 class Progress:
     """One line on a terminal's stderr that says how far the run is; it is gone at the end."""
@@ -1554,41 +1608,6 @@ def remove_if_there(path):
         pass
 
 
-def render(results: list, arguments, streamed: bool) -> tuple:
-    """Returns (the report in the format asked for, the exit code that belongs to it).
-
-    streamed says that the results have been written already, as they came.
-    """
-    name = arguments.format
-    if name == "nagios":
-        return report_nagios(results, arguments.all_addresses)
-    if name == "table":
-        terminal = is_terminal(sys.stdout) and not arguments.output
-        columns = terminal_columns(sys.stdout) if terminal else None
-        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        colour = terminal and not plain
-        text = report_table(results, columns, colour, arguments.all_addresses)
-    elif name == "ndjson":
-        text = "" if streamed else "".join(map(result_to_ndjson, results))
-    elif name == "prometheus":
-        text = report_prometheus(results, arguments.all_addresses)
-    elif name == "urls":
-        text = report_urls(results)
-    else:
-        text = report_json(results, pretty=name != "compact")
-    return text, exit_code(results, arguments.fail, arguments.fail_partial)
-
-
-def exit_code(results: list, fail: bool, fail_partial: bool) -> int:
-    """Returns 1 where what --fail or --fail-partial looks for is there, else 0."""
-    checked = counted(results)
-    if fail_partial:
-        return 0 if all(result.status == "ok" for result in checked) else 1
-    if fail:
-        return 0 if all(result.up for result in checked) else 1
-    return 0
-
-
 # The monitor.
 class Tally:
     """The statistics of one target's probes; its size does not grow with their number."""
@@ -1683,7 +1702,7 @@ class Monitor:
 
     def _on_result(self, result):
         self.running.discard(result.target)
-        if result.failed and result.failed.failure.kind == "interrupted":
+        if result.failed_stage and result.failed_stage.failure.kind == "interrupted":
             return
         self.on_probe(self.tallies[result.target], result)
 
@@ -1765,7 +1784,9 @@ Each probe is a line of JSON on stderr; the summary comes at the end, or on Ctrl
 exit codes:
   0 the summary is out, 1 it could not be written, 2 wrong usage or configuration
 """
+# pretty and text are other names of json.
 FORMATS = ["json", "pretty", "text", "compact", "ndjson", "table", "prometheus", "nagios", "urls"]
+MONITOR_FORMATS = ["json", "pretty", "text", "compact", "prometheus"]
 
 
 def named(parse):
@@ -1822,8 +1843,7 @@ def add_check_options(parser) -> None:
 def add_monitor_options(parser) -> None:
     parser.set_defaults(all_addresses=False)
     add = parser.add_argument
-    formats = ["json", "pretty", "text", "compact", "prometheus"]
-    add("--format", choices=formats, default="json", help="default json")
+    add("--format", choices=MONITOR_FORMATS, default="json", help="default json")
     times = {"metavar": "SECONDS", "type": seconds(0.001, 1e10)}
     add("--interval", default=300, help="from one probe to the next (default 300)", **times)
     add("--duration", default=86400, help="of the whole (default 86400)", **times)
@@ -1878,7 +1898,7 @@ def refuse_other_literals(parser, arguments) -> None:
     """Ends in a usage error where something is an address of the IP version that is not wanted."""
     inputs = [tracker_or_unsupported(word) for word in arguments.inputs]
     for target in inputs + arguments.targets:
-        if target.literal not in (None, arguments.ip_version):
+        if target.ip_version not in (None, arguments.ip_version):
             text = "{0!r} is not an IPv{1} address, as -{1} asks for"
             parser.error(text.format(target.given, arguments.ip_version))
 
@@ -1904,7 +1924,7 @@ def make_runner(arguments, targets) -> Runner:
     )
     http = sum(target.kind in (HTTP, HEALTH) for target in targets)
     # An HTTP check at an address may be redirected to a name.
-    names = http + len({target.host for target in targets if target.host and not target.literal})
+    names = http + len({target.host for target in targets if target.host and not target.ip_version})
     available = open_files_available(2 * min(names, 256) + 2 * len(targets))
     return Runner(settings, *share_open_files(available, names), keep_names=not arguments.monitor)
 
@@ -1947,6 +1967,7 @@ def run_checks(arguments, targets) -> int:
     if not arguments.output:
         write_stdout(text)
     elif not runner.interrupted:
+        # Half a run must not take the place of a whole report.
         write_output(arguments.output, text)
     return 128 + runner.interrupted if runner.interrupted else code
 
@@ -2001,12 +2022,13 @@ def main(argv: list, prog: str = "tracker_checker.py") -> int:
     except Failure as failure:
         write_stderr("{}: error: {}".format(prog, escape(str(failure))))
         return 2
-    code = 2
+    # Before the run a Failure is wrong usage, after it a report that was not written.
+    failure_code = 2
     try:
         targets = collect_targets(arguments)
         if arguments.output:
             require_writable(arguments.output)
-        code = 1
+        failure_code = 1
         run_command = run_monitor if arguments.monitor else run_checks
         return run_command(arguments, targets)
     except ConfigurationError as error:
@@ -2020,10 +2042,10 @@ def main(argv: list, prog: str = "tracker_checker.py") -> int:
     except Failure as failure:
         source = arguments.output or "stdout"
         write_record("error", kind=failure.kind, source=source, message=str(failure))
-        return code
+        return failure_code
 
 
-# What the scripts share: regions that stand word for word in several of them.
+# The plumbing: all of it is carried from the two clients.
 
 
 # --- carried region: udp wire format (home: udp_tracker_client.py) ---
@@ -2035,6 +2057,8 @@ EVENTS = {"none": 0, "completed": 1, "started": 2, "stopped": 3}
 HASHES_PER_SCRAPE = 74
 CONNECTION_LIFETIME = 60  # seconds in which a client may use a connection id
 
+# A request has an action, encode(connection_id, transaction_id) and parse(reply, ipv6). Connect has
+# no fields: the class itself is the request.
 # Numbers are signed, as on the wire; peers are socket addresses.
 AnnounceReply = namedtuple("AnnounceReply", "transaction_id interval leechers seeders peers")
 # stats is [(seeders, completed, leechers)].
@@ -2181,15 +2205,19 @@ class Pending:
 class Exchange:
     """The rules of BEP 15 with one address of a tracker, without I/O and without a clock.
 
-    The caller sends what due() returns, gives receive() every datagram that arrives, and calls
-    due() again at wake_at or after a receive(). Times are seconds of any one clock.
+    The caller sends what take_due_datagrams() returns, gives receive() every datagram that
+    arrives, and calls take_due_datagrams() again at wake_at or after a receive(). Times are
+    seconds of any one clock.
 
     The strategy: one connect, whose connection id then carries all requests, up to eight at a
-    time. Every request, the connect too, is sent again after 1, 2, 4, 8 … units, where the unit
-    is a fifteenth of the time that was left when it was first sent, one second at most. So four
-    sends fit into any time that is left, and the fourth still has half of it to be answered.
+    time. BEP 15 sends again after 15, 30, 60 … seconds; nobody waits that long, so every request,
+    the connect too, is sent again 1, 2, 4, 8 … units after the send before, where the unit is a
+    fifteenth of the time that was left when it was first sent, one second at most. So four sends
+    fit into any time that is left, and the fourth still has half of it to be answered.
     A resend keeps its transaction id: a late reply to an earlier send counts, and the second of
     two replies belongs to nobody any more. What carries an unknown transaction id is ignored.
+    held means that it connects, but sends no request until release(): of several addresses only
+    one is to count an announce.
 
     replies has an entry for each request, in order: None while it is open, then an
     AnnounceReply, ScrapeReply, ErrorReply or Failure (timeout, invalid_response, or what the
@@ -2225,7 +2253,7 @@ class Exchange:
         """Whether there is a connection id that may still be used."""
         return self.connection_id is not None and now - self.connected_at < CONNECTION_LIFETIME
 
-    def due(self, now: float) -> list:
+    def take_due_datagrams(self, now: float) -> list:
         """Returns the datagrams to send now and sets wake_at; at the deadline, ends in timeouts."""
         if now >= self.deadline:
             self._time_out(now)
@@ -2298,7 +2326,7 @@ class Exchange:
         transaction_id = new_transaction_id()
         while transaction_id in self.pending:
             transaction_id = new_transaction_id()
-        wait = min((self.deadline - now) / 15, 1)
+        wait = min((self.deadline - now) / (1 + 2 + 4 + 8), 1)
         self.pending[transaction_id] = Pending(request, index, now, wait)
         self.wake_at = now
 
@@ -2340,13 +2368,13 @@ class Exchange:
 class Conversation:
     """A tracker asked over UDP at all of its addresses: the sockets around the exchanges.
 
-    It has what everything has that runs in a loop: the caller calls advance(now) at wake_at, and
-    read(socket, now) for each socket that the selector finds readable (the selector's data is the
-    owner), until finished; end(failure, now) ends it before its time. Nothing here blocks.
+    The caller calls advance(now) at wake_at, and read(socket, now) for each socket that the
+    selector finds readable (the selector's data is the owner), until finished; end(failure, now)
+    ends it before its time. Nothing here blocks. The checker needs owner, leave and end().
 
     All addresses may connect, as the race has it; the one that leads goes on to the requests. An
-    answer from there ends the others. leave(conversation, socket, address, exchange, now) is
-    called before a socket is closed.
+    answer from there, an error reply too, ends the others. leave(conversation, socket, address,
+    exchange, now) is called before a socket is closed.
 
     At the end answered says whether the tracker answered, exchange is where it did and address its
     address. Where it did not, they are of the first that failed, or of the first that had got as
@@ -2434,9 +2462,12 @@ class Conversation:
         except OSError as error:
             self.race.fail(address, network_failure(error), now)
             return
-        requests = self.requests
-        if requests[0].action == ANNOUNCE and requests[0].port is None:
-            requests = [requests[0]._replace(port=sock.getsockname()[1])]
+        requests = [
+            request._replace(port=sock.getsockname()[1])
+            if request.action == ANNOUNCE and request.port is None
+            else request
+            for request in self.requests
+        ]
         exchange = Exchange(requests, ":" in address[0], now, self.deadline, held=True)
         self.exchanges[sock] = (address, exchange)
         self._send(sock, now)
@@ -2444,9 +2475,9 @@ class Conversation:
     def _send(self, sock, now):
         address, exchange = self.exchanges[sock]
         try:
-            for datagram in exchange.due(now):
+            for datagram in exchange.take_due_datagrams(now):
                 if self.trace:
-                    action = ACTIONS[datagram[11]]
+                    action = ACTIONS[datagram[11]]  # the last byte of its number
                     self.trace("-> {} {}".format(show_address(address), action))
                 sock.send(datagram)
         except OSError as error:
@@ -2463,7 +2494,8 @@ class Conversation:
         # Where another address is being asked already, it decides.
         decides = self.race.leader in (None, address)
         self.answered = decides and len(failures) < len(exchange.replies)
-        if self.answered or not self.exchange or (self.exchange.held and not exchange.held):
+        got_further = self.exchange is not None and self.exchange.held and not exchange.held
+        if self.answered or self.exchange is None or got_further:
             self.address, self.exchange = address, exchange
         self._close(sock, address, exchange, now)
         if self.answered:
@@ -2471,10 +2503,11 @@ class Conversation:
             for other in list(self.exchanges):
                 self._close(other, *self.exchanges.pop(other), now)
         else:
-            refusal = exchange.replies[0]
-            failure = (
-                failures[-1] if failures else Failure("invalid_response", refusal.message)
-            )
+            if failures:
+                failure = failures[-1]
+            else:
+                # An error reply to the connect, from an address that does not lead.
+                failure = Failure("invalid_response", exchange.replies[0].message)
             self.race.fail(address, failure, now)
             self._let_leader_ask(now)
 
@@ -2560,8 +2593,8 @@ def scrape_url(text: str) -> str:
                 break
         else:
             raise ValueError(
-                "there is no scrape URL for the path {!r}: its last segment does not begin with "
-                "announce or scrape (BEP 48)".format(path)
+                "there is no scrape URL for the path {!r}: none of its last two segments begins "
+                "with announce or scrape (BEP 48)".format(path)
             )
     return base + "/".join(segments) + query
 
@@ -2597,9 +2630,9 @@ def import_bencode():
     try:
         import bencode
 
+        # Another package may be of that name, and not even be Python 3.
         bencode.to_json
     except Exception as error:
-        # Another package may be of that name, and not even be Python 3.
         text = "bencode.py is missing: copy it beside this file ({})"
         raise Failure("missing_file", text.format(error))
     finally:
@@ -2683,17 +2716,19 @@ def scraped_hash(key: bytes) -> bytes:
 
 
 # --- carried region: http fetch (home: http_tracker_client.py) ---
-# A URL is fetched through proxies, TLS and redirects.
+# A URL is fetched through proxies, TLS and redirects, as steps: generator functions that read like
+# code that blocks. They yield what they wait for (a Lookup, a Wait), and who runs them sends back
+# what came of it, or throws the Failure that ends them there: the deadline's, for one.
 ANNOUNCE_LIMIT = 1024 * 1024  # bytes of a body, as sent and after decompression
 SCRAPE_LIMIT = 16 * 1024 * 1024
 FULL_SCRAPE_LIMIT = 128 * 1024 * 1024
 REDIRECTS = 5
 PROXY_PORT = 1080  # as curl has it
+SECRET_HEADERS = ("Authorization", "Cookie", "Host", "Proxy-Authorization")
 
-# What all requests of a run have in common. version is that of IP, or None; headers are
-# (name, value) pairs, tls is a Tls, environ has the proxy variables, trace is called with what is
-# done, or None.
-HttpOptions = namedtuple("HttpOptions", "version user_agent headers tls environ trace")
+# What all requests of a run have in common. ip_version is 4, 6 or None; headers are (name, value)
+# pairs, tls is a Tls, environ has the proxy variables, trace is called with what is done, or None.
+HttpOptions = namedtuple("HttpOptions", "ip_version user_agent headers tls environ trace")
 
 
 def fetch(url: str, options: HttpOptions, deadline: float, limit: int):
@@ -2703,13 +2738,14 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int):
     who runs the steps; here it only spaces out the addresses. Credentials, cookies and a Host
     header given as options go to the URL's own scheme, host and port only. They raise Failure
     (resolve_failed, timeout, refused, unreachable, tls, invalid_response, too_large, redirect;
-    http_status where a proxy refuses).
+    http_status where a proxy refuses, or an error status has a broken body).
     """
     target = first = split_url(url)
     home = True
     redirected = ""
     for _ in range(REDIRECTS + 1):
-        headers = request_headers(options, first.credentials, home)
+        credentials = first.credentials if home else None
+        headers = request_headers(options, target, credentials, home)
         try:
             response = yield from get(target, headers, options, deadline, limit)
         except Failure as failure:
@@ -2734,18 +2770,15 @@ def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, lim
         raise Failure("unreachable", str(error))
     stream = yield from open_stream(target, proxy, options, deadline)
     try:
-        url = without_credentials(target)
-        authority, slash, path = url.partition("://")[2].partition("/")
-        headers = dict({"Host": authority, "Accept-Encoding": "identity"}, **headers)
-        headers["Connection"] = "close"
-        asked = slash + path
+        authority, path = request_parts(target)
+        url = "{}://{}{}".format(target.scheme, authority, path)
         if proxy and target.scheme == "http":
-            asked = url
+            path = url
             add_proxy_authorization(headers, proxy)
         if options.trace:
             options.trace("-> {} GET {}".format(stream.address, url))
         sent = time.monotonic()
-        response = yield from request(stream, "GET", asked, headers, limit)
+        response = yield from request(stream, "GET", path, headers, limit)
         if options.trace:
             elapsed = (time.monotonic() - sent) * 1000
             text = "<- {} HTTP {}, {:.1f} ms after the request"
@@ -2757,21 +2790,24 @@ def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, lim
 
 def open_stream(target: "Url", proxy: "Url", options: HttpOptions, deadline: float):
     """Steps that return a Stream to the target, through the proxy that is not None, TLS and all."""
+    peer, port = target, port_of(target)
+    if proxy:
+        peer, port = proxy, proxy.port or PROXY_PORT
+    stream = None
     try:
-        peer = proxy or target
-        port = proxy.port or PROXY_PORT if proxy else port_of(target)
-        stream = yield from connect(peer.host, port, options.version, deadline, options.trace)
+        stream = yield from connect(peer.host, port, options.ip_version, deadline, options.trace)
+        if proxy and target.scheme == "https":
+            yield from open_tunnel(stream, target, proxy)
     except Failure as failure:
-        if proxy:
-            raise Failure(failure.kind, "the proxy: {}".format(failure))
-        raise
+        if stream:
+            stream.close()
+        raise Failure(failure.kind, "the proxy: {}".format(failure)) if proxy else failure
     try:
         if target.scheme == "https":
-            if proxy:
-                yield from open_tunnel(stream, target, proxy)
             yield from stream.start_tls(target.host, options.tls)
         return stream
     except BaseException:
+        # GeneratorExit, too: the steps may be given up where they wait.
         stream.close()
         raise
 
@@ -2781,15 +2817,16 @@ def open_tunnel(stream: "Stream", target: "Url", proxy: "Url"):
     authority = show_address((target.host.partition("%")[0], port_of(target)))
     headers = {"Host": authority}
     add_proxy_authorization(headers, proxy)
+    # What follows the headers is the tunnel.
     response = yield from request(stream, "CONNECT", authority, headers, limit=None)
-    if response.status != 200:
-        text = "the proxy refuses the connection: HTTP {} {}"
+    if not 200 <= response.status < 300:
+        text = "it refuses the connection: HTTP {} {}"
         raise Failure("http_status", text.format(response.status, excerpt(response.reason)))
 
 
-def request(stream: "Stream", method: str, target: str, headers: dict, limit: int):
+def request(stream: "Stream", method: str, request_target: str, headers: dict, limit: int):
     """Steps that send a request over a stream and return its HttpResponse."""
-    lines = ["{} {} HTTP/1.1".format(method, target)]
+    lines = ["{} {} HTTP/1.1".format(method, request_target)]
     lines.extend("{}: {}".format(*header) for header in headers.items())
     yield from stream.send("\r\n".join(lines + ["", ""]).encode("latin-1"))
     parser = ReplyParser(limit)
@@ -2805,7 +2842,7 @@ def origin_of(url: "Url") -> tuple:
 
 
 def redirect_target(url: str, location: str) -> str:
-    """Returns where a Location header leads to; raises Failure (redirect)."""
+    """Returns where a Location header leads to, without credentials; raises Failure (redirect)."""
     if location is None:
         raise Failure("redirect", "a redirect without a Location")
     # Headers are Latin-1, but a URL that is not ASCII is UTF-8 as a rule; spaces are taken for %20,
@@ -2822,19 +2859,26 @@ def redirect_target(url: str, location: str) -> str:
     return "{}://{}{}{}".format(scheme, authority.rpartition("@")[2], path, query)
 
 
-def request_headers(options: HttpOptions, credentials: str, home: bool) -> dict:
-    """Returns the headers of a request; home says whether it goes where the user sent it."""
-    headers = {}
+def request_headers(options: HttpOptions, target: "Url", credentials: str, home: bool) -> dict:
+    """Returns the headers of a request; home says whether it goes where the user sent it.
+
+    What a user gives replaces what is sent by itself, but for Connection.
+    """
+    given = {}
     for name, value in options.headers:
-        name = name.title()
-        if home or name not in ("Authorization", "Cookie", "Host"):
-            if name in headers:
-                value = headers[name] + ("; " if name == "Cookie" else ", ") + value
-            headers[name] = value
-    headers.setdefault("User-Agent", options.user_agent)
-    if home and credentials is not None:
-        headers.setdefault("Authorization", basic_authorization(credentials))
-    return headers
+        name = name.title()  # so that one given twice is joined, whatever its case
+        if home or name not in SECRET_HEADERS:
+            if name in given:
+                value = given[name] + ("; " if name == "Cookie" else ", ") + value
+            given[name] = value
+    usual = {
+        "Host": request_parts(target)[0],
+        "User-Agent": options.user_agent,
+        "Accept-Encoding": "identity",
+    }
+    if credentials is not None:
+        usual["Authorization"] = basic_authorization(credentials)
+    return dict(usual, **given, Connection="close")
 
 
 def basic_authorization(credentials: str) -> str:
@@ -2852,15 +2896,20 @@ def add_proxy_authorization(headers: dict, proxy: "Url") -> None:
         headers["Proxy-Authorization"] = basic_authorization(proxy.credentials)
 
 
-def without_credentials(url: "Url") -> str:
-    """Returns a URL as requests have it: without credentials, scope and a port that is implied."""
-    authority = show_address((url.host.partition("%")[0], port_of(url)))
-    if port_of(url) == DEFAULT_PORTS[url.scheme]:
-        authority = authority.rpartition(":")[0]
-    return "{}://{}{}".format(url.scheme, authority, encode_path(url.path or "/", url.query))
+def request_parts(url: "Url") -> tuple:
+    """Returns what a request has of a URL: (authority, path and query).
+
+    The authority is without credentials, the scope of an address, and a port that is implied.
+    """
+    host = url.host.partition("%")[0]
+    if port_of(url) != DEFAULT_PORTS[url.scheme]:
+        authority = show_address((host, port_of(url)))
+    else:
+        authority = "[{}]".format(host) if ":" in host else host
+    return authority, encode_path(url.path or "/", url.query)
 
 
-# Proxies, as curl takes them from the environment.
+# Proxies come from http_proxy, https_proxy and no_proxy; another kind is refused, not bypassed.
 def proxy_for(target: "Url", environ) -> "Url":
     """Returns the proxy for a URL, None for none; raises ValueError for an unsupported one."""
     names = target.scheme + "_proxy", "all_proxy", "ALL_PROXY"
@@ -2882,7 +2931,7 @@ def proxy_for(target: "Url", environ) -> "Url":
 
 
 def is_exempt(target: "Url", no_proxy: str) -> bool:
-    """Whether no_proxy has the host: *, a name or a parent of it, an address; with a port or not."""
+    """Whether no_proxy has the host: *, a name or its parent, an address; with a port or not."""
     host = target.host.lower().partition("%")[0].rstrip(".")
     for entry in no_proxy.lower().replace(",", " ").split():
         name, colon, port = entry.rpartition(":")
@@ -2913,8 +2962,8 @@ CONTENT_LENGTH = re.compile("0*([0-9]+) *(,|$)")
 DICTIONARY = re.compile(rb"d[0-9]{1,20}:")
 GZIP = b"\x1f\x8b"
 
-# headers has names in lower case. address is that of the server and redirected says where it was
-# found (empty where it was asked for); both are None before they are known.
+# headers has names in lower case. address is that of the server, or of the proxy before it, and
+# redirected what messages have in front of them ("redirected to …: ", or nothing).
 HttpResponse = namedtuple("HttpResponse", "status reason headers body address redirected")
 HttpResponse.__new__.__defaults__ = (None, None)
 
@@ -2996,6 +3045,7 @@ class ReplyParser:
         if line is None and not self._ended:
             return False
         if not line:
+            # Where the connection ends within the headers, what came of them counts.
             self._end_headers()
         elif line[:1] in (b" ", b"\t"):
             # It goes on with the line before (RFC 9112, 5.2). The line end is kept, so that a
@@ -3027,7 +3077,7 @@ class ReplyParser:
         elif "chunked" in map(str.strip, codings):
             self._take_part = self._take_first_chunk_size
         elif length:
-            self._missing = int(length.group(1)[:20])
+            self._missing = int(length.group(1)[:20])  # int() is slow for a text without end
             if self._missing > self.limit:
                 text = "a body of {} bytes is announced".format(excerpt(length.group(1)))
                 raise Failure("too_large", text)
@@ -3036,7 +3086,7 @@ class ReplyParser:
             self._take_part = self._take_body_to_the_end
 
     def _take_sized_body(self):
-        self._take_missing()
+        self._missing -= self._move_to_body(self._missing)
         if self._missing:
             if self._ended:
                 text = "the body is {} bytes shorter than announced".format(self._missing)
@@ -3046,20 +3096,19 @@ class ReplyParser:
         return True
 
     def _take_body_to_the_end(self):
-        self._missing = len(self._buffer)
-        self._take_missing()
+        self._move_to_body(len(self._buffer))
         if self._ended:
             self._finish()
         return self._ended
 
-    def _take_missing(self):
-        """Moves what the buffer has of the body, but no more than is missing."""
-        part = self._buffer[: self._missing]
-        del self._buffer[: self._missing]
-        self._missing -= len(part)
+    def _move_to_body(self, most):
+        """Moves what the buffer has to the body, but no more than so many bytes; how many."""
+        part = self._buffer[:most]
+        del self._buffer[:most]
         self._body += part
         if len(self._body) > self.limit:
             raise Failure("too_large", "the body has more bytes than are accepted")
+        return len(part)
 
     def _take_first_chunk_size(self):
         if DICTIONARY.match(self._buffer) or self._buffer.startswith(GZIP):
@@ -3086,9 +3135,10 @@ class ReplyParser:
         return True
 
     def _take_chunk(self):
-        # The sizes of chunks may take as much as the headers, and what the chunks themselves take.
-        self._line_bytes_left += min(self._missing, len(self._buffer))
-        self._take_missing()
+        moved = self._move_to_body(self._missing)
+        self._missing -= moved
+        # So the sizes of all chunks may have as many bytes as the chunks, and what headers left.
+        self._line_bytes_left += moved
         if self._missing:
             if self._ended:
                 raise self._broken("the body ends within a chunk", self._body)
@@ -3150,17 +3200,15 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
 
 
 # --- carried region: steps (home: http_tracker_client.py) ---
-# What goes over TCP is written as steps: generator functions that read like code that blocks, and
-# yield what they wait for. Whoever runs them sends back what came of it, or throws the Failure
-# that ends them: the deadline and an interruption come in where they wait.
+# What steps wait for, and the steps that connect, send and receive.
 READ_SIZE = 16 * 1024  # bytes taken at a time, so that one stream cannot hold the others
 
 
 class Wait(namedtuple("Wait", "events until late")):
-    """Steps wait for a socket: {socket: selectors.EVENT_READ or EVENT_WRITE}.
+    """Steps wait for sockets: events is {socket: selectors.EVENT_READ or EVENT_WRITE}.
 
     They get back the list of those that are ready, which is empty when the time `until` came
-    before (of time.monotonic(), None for none). late says what it is when time is up.
+    before (of time.monotonic(), None for none). late is the message of the Failure at the deadline.
     """
 
     __slots__ = ()
@@ -3177,7 +3225,7 @@ class Lookup(namedtuple("Lookup", "host port version")):
 
 
 def connect(host: str, port: int, version: int, deadline: float, trace=None):
-    """Steps that connect over TCP to the first address of a host that takes it, as the Race has it.
+    """Steps that connect over TCP to the first address of a host that takes it (see Race).
 
     They return a Stream, and raise Failure (resolve_failed, refused, unreachable, timeout).
     """
@@ -3213,7 +3261,7 @@ def connect(host: str, port: int, version: int, deadline: float, trace=None):
     finally:
         for sock in trying:
             sock.close()
-    raise race.failure()
+    raise race.combined_failure()
 
 
 class Stream:
@@ -3257,6 +3305,7 @@ class Stream:
                 except ssl.SSLWantReadError:
                     yield from self._exchange(late)
                 except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                    # Many servers close without saying so to TLS.
                     return b""
         except OSError as error:
             raise broken_off(error)
@@ -3390,7 +3439,7 @@ def add_http_options(parser, user_agent: str) -> None:
 def http_options_of(arguments) -> "HttpOptions":
     """Returns what the arguments say of HTTP, with the proxies of the environment."""
     return HttpOptions(
-        version=arguments.ip_version,
+        ip_version=arguments.ip_version,
         user_agent=arguments.user_agent,
         headers=arguments.header,
         tls=Tls(arguments.cacert, arguments.insecure),
@@ -3735,6 +3784,7 @@ def look_up(host: str, port: int, version: int) -> list:
     family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(version, socket.AF_UNSPEC)
     flags = socket.AI_NUMERICHOST if literal else 0
     try:
+        # One kind of socket, for UDP too: else each address comes once for each kind.
         found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not a name that can be looked up"
@@ -3779,8 +3829,8 @@ class Race:
 
     The first address is due at once, the next a quarter of a second after the one before or as
     soon as one has failed (the way of RFC 8305), so that a dead address does not hide a live one.
-    Of those that were reached the first leads, which means that it is asked what the user wants
-    to know; when it fails, the next one does.
+    Over UDP, where several may be reached, the first of them leads: it alone is asked what the
+    user wants to know. When it fails, the next one leads.
 
     due_at is when the next address is due, None where none is left. failures has
     [(address, Failure)] in the order in which they failed. Times are seconds of any one clock.
@@ -3827,7 +3877,7 @@ class Race:
         self.waiting = ()
         self.due_at = None
 
-    def failure(self) -> "Failure":
+    def combined_failure(self) -> "Failure":
         """Returns one Failure for all: the kind is that of the last, the message names each."""
         kind = self.failures[-1][1].kind
         if len(self.failures) == 1:
@@ -3915,7 +3965,7 @@ def run_and_exit(main) -> None:
     Ctrl-C and SIGTERM end it at once, with 130 and 143, unless main() handles them itself.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: os._exit(128 + number))
+        signal.signal(number, lambda caught, frame: os._exit(128 + caught))
     try:
         code = main(sys.argv[1:])
     except SystemExit as stop:

@@ -15,14 +15,16 @@ that knows neither sockets nor a clock (Exchange); what owns the sockets never b
 
 The map, from top to bottom:
     udp wire format     the requests and replies of BEP 15, as values and as bytes
-    udp exchange        the rules of BEP 15 with one address: ids, resends, time-outs
+    udp exchange        the rules of BEP 15 with one address: ids, resends, the deadline
     udp conversation    the sockets: all addresses of a tracker, the first that answers counts
     question, answer    the one loop, and replies as JSON
     command line        options, help, main()
-    what is shared      parser, options, URLs, addresses, output: the plumbing
+    plumbing            parser, options; URLs; addresses (and the Race between those of a host);
+                        name lookup; output (Failure, JSON, signals and the exit)
 
-What the scripts share stands in each of them, word for word, between "carried region" lines;
-tools/sync_copies.py keeps it equal, so that every script remains a single file.
+The other scripts have some of this too: what stands between "carried region" lines is the same,
+word for word, in each that needs it. Edit it in the script that the line calls its home, then run
+tools/sync_copies.py; so every script remains a single file.
 """
 import errno
 import json
@@ -48,6 +50,8 @@ EVENTS = {"none": 0, "completed": 1, "started": 2, "stopped": 3}
 HASHES_PER_SCRAPE = 74
 CONNECTION_LIFETIME = 60  # seconds in which a client may use a connection id
 
+# A request has an action, encode(connection_id, transaction_id) and parse(reply, ipv6). Connect has
+# no fields: the class itself is the request.
 # Numbers are signed, as on the wire; peers are socket addresses.
 AnnounceReply = namedtuple("AnnounceReply", "transaction_id interval leechers seeders peers")
 # stats is [(seeders, completed, leechers)].
@@ -194,15 +198,19 @@ class Pending:
 class Exchange:
     """The rules of BEP 15 with one address of a tracker, without I/O and without a clock.
 
-    The caller sends what due() returns, gives receive() every datagram that arrives, and calls
-    due() again at wake_at or after a receive(). Times are seconds of any one clock.
+    The caller sends what take_due_datagrams() returns, gives receive() every datagram that
+    arrives, and calls take_due_datagrams() again at wake_at or after a receive(). Times are
+    seconds of any one clock.
 
     The strategy: one connect, whose connection id then carries all requests, up to eight at a
-    time. Every request, the connect too, is sent again after 1, 2, 4, 8 … units, where the unit
-    is a fifteenth of the time that was left when it was first sent, one second at most. So four
-    sends fit into any time that is left, and the fourth still has half of it to be answered.
+    time. BEP 15 sends again after 15, 30, 60 … seconds; nobody waits that long, so every request,
+    the connect too, is sent again 1, 2, 4, 8 … units after the send before, where the unit is a
+    fifteenth of the time that was left when it was first sent, one second at most. So four sends
+    fit into any time that is left, and the fourth still has half of it to be answered.
     A resend keeps its transaction id: a late reply to an earlier send counts, and the second of
     two replies belongs to nobody any more. What carries an unknown transaction id is ignored.
+    held means that it connects, but sends no request until release(): of several addresses only
+    one is to count an announce.
 
     replies has an entry for each request, in order: None while it is open, then an
     AnnounceReply, ScrapeReply, ErrorReply or Failure (timeout, invalid_response, or what the
@@ -238,7 +246,7 @@ class Exchange:
         """Whether there is a connection id that may still be used."""
         return self.connection_id is not None and now - self.connected_at < CONNECTION_LIFETIME
 
-    def due(self, now: float) -> list:
+    def take_due_datagrams(self, now: float) -> list:
         """Returns the datagrams to send now and sets wake_at; at the deadline, ends in timeouts."""
         if now >= self.deadline:
             self._time_out(now)
@@ -311,7 +319,7 @@ class Exchange:
         transaction_id = new_transaction_id()
         while transaction_id in self.pending:
             transaction_id = new_transaction_id()
-        wait = min((self.deadline - now) / 15, 1)
+        wait = min((self.deadline - now) / (1 + 2 + 4 + 8), 1)
         self.pending[transaction_id] = Pending(request, index, now, wait)
         self.wake_at = now
 
@@ -353,13 +361,13 @@ class Exchange:
 class Conversation:
     """A tracker asked over UDP at all of its addresses: the sockets around the exchanges.
 
-    It has what everything has that runs in a loop: the caller calls advance(now) at wake_at, and
-    read(socket, now) for each socket that the selector finds readable (the selector's data is the
-    owner), until finished; end(failure, now) ends it before its time. Nothing here blocks.
+    The caller calls advance(now) at wake_at, and read(socket, now) for each socket that the
+    selector finds readable (the selector's data is the owner), until finished; end(failure, now)
+    ends it before its time. Nothing here blocks. The checker needs owner, leave and end().
 
     All addresses may connect, as the race has it; the one that leads goes on to the requests. An
-    answer from there ends the others. leave(conversation, socket, address, exchange, now) is
-    called before a socket is closed.
+    answer from there, an error reply too, ends the others. leave(conversation, socket, address,
+    exchange, now) is called before a socket is closed.
 
     At the end answered says whether the tracker answered, exchange is where it did and address its
     address. Where it did not, they are of the first that failed, or of the first that had got as
@@ -447,9 +455,12 @@ class Conversation:
         except OSError as error:
             self.race.fail(address, network_failure(error), now)
             return
-        requests = self.requests
-        if requests[0].action == ANNOUNCE and requests[0].port is None:
-            requests = [requests[0]._replace(port=sock.getsockname()[1])]
+        requests = [
+            request._replace(port=sock.getsockname()[1])
+            if request.action == ANNOUNCE and request.port is None
+            else request
+            for request in self.requests
+        ]
         exchange = Exchange(requests, ":" in address[0], now, self.deadline, held=True)
         self.exchanges[sock] = (address, exchange)
         self._send(sock, now)
@@ -457,9 +468,9 @@ class Conversation:
     def _send(self, sock, now):
         address, exchange = self.exchanges[sock]
         try:
-            for datagram in exchange.due(now):
+            for datagram in exchange.take_due_datagrams(now):
                 if self.trace:
-                    action = ACTIONS[datagram[11]]
+                    action = ACTIONS[datagram[11]]  # the last byte of its number
                     self.trace("-> {} {}".format(show_address(address), action))
                 sock.send(datagram)
         except OSError as error:
@@ -476,7 +487,8 @@ class Conversation:
         # Where another address is being asked already, it decides.
         decides = self.race.leader in (None, address)
         self.answered = decides and len(failures) < len(exchange.replies)
-        if self.answered or not self.exchange or (self.exchange.held and not exchange.held):
+        got_further = self.exchange is not None and self.exchange.held and not exchange.held
+        if self.answered or self.exchange is None or got_further:
             self.address, self.exchange = address, exchange
         self._close(sock, address, exchange, now)
         if self.answered:
@@ -484,10 +496,11 @@ class Conversation:
             for other in list(self.exchanges):
                 self._close(other, *self.exchanges.pop(other), now)
         else:
-            refusal = exchange.replies[0]
-            failure = (
-                failures[-1] if failures else Failure("invalid_response", refusal.message)
-            )
+            if failures:
+                failure = failures[-1]
+            else:
+                # An error reply to the connect, from an address that does not lead.
+                failure = Failure("invalid_response", exchange.replies[0].message)
             self.race.fail(address, failure, now)
             self._let_leader_ask(now)
 
@@ -541,22 +554,22 @@ def ask(url: "Url", requests: list, timeout: float, version: int, trace=None) ->
                 conversation.read(key.fileobj, now)
             conversation.advance(now)
     if not conversation.answered:
-        raise conversation.race.failure()
+        raise conversation.race.combined_failure()
     return conversation
 
 
 def merge_scrapes(requests: list, replies: list) -> list:
-    """Joins the replies of a scrape that was sent in parts, up to the first that is short.
+    """Joins the replies of a scrape that was sent in parts, up to the first that is short or long.
 
-    What follows a short reply could not be told apart from what it lacks. Raises the Failure of
-    a part that was not answered.
+    What follows could not be told apart from what that one lacks or has too much. Raises the
+    Failure of a part before it that was not answered.
     """
     stats = []
     for request, reply in zip(requests, replies):
         if isinstance(reply, Failure):
             raise reply
         stats.extend(reply.stats)
-        if len(reply.stats) < len(request.info_hashes):
+        if len(reply.stats) != len(request.info_hashes):
             break
     return stats
 
@@ -593,7 +606,7 @@ HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 HASH_HELP = "in hex or base32, of version 1 or 2, or a magnet link"
 EXIT_CODES = """\
 exit codes:
-  0 the tracker answered, 1 it did not, 2 wrong usage (nothing was sent),
+  0 the tracker answered, 1 it did not or it refused, 2 wrong usage (nothing was sent),
   130 Ctrl-C, 143 SIGTERM
 """
 HELP = """\
@@ -631,8 +644,8 @@ def parse_tracker(text: str) -> "Url":
     """Returns the Url of udp://host:port[/path][?query] or host:port, or raises ValueError."""
     url = split_url(text if "://" in text else "udp://" + text)
     if url.scheme != "udp":
-        text = "scheme {!r} is not udp; http_tracker_client.py is for http and https"
-        raise ValueError(text.format(url.scheme))
+        message = "scheme {!r} is not udp; http_tracker_client.py is for http and https"
+        raise ValueError(message.format(url.scheme))
     if url.port is None:
         raise ValueError("the port is missing; udp://host:port is expected")
     return url
@@ -703,7 +716,7 @@ COMMANDS = {
         "%(prog)s scrape TRACKER INFO_HASH [INFO_HASH ...] [options]",
         SCRAPE_HELP,
     ),
-    "": (None, "%(prog)s announce|scrape TRACKER INFO_HASH [options]", HELP),
+    None: (None, "%(prog)s announce|scrape TRACKER INFO_HASH [options]", HELP),
 }
 
 
@@ -769,7 +782,7 @@ def main(argv: list, prog: str = "udp_tracker_client.py") -> int:
     return 1 if errors else 0
 
 
-# What the scripts share: regions that stand word for word in several of them.
+# The plumbing, which the other scripts have too.
 
 
 # --- carried region: parser (home: udp_tracker_client.py) ---
@@ -983,7 +996,7 @@ def parse_client_command(argv: list, prog: str, description: str, commands: dict
     """Parses the words after the name of a client.
 
     commands has (function that adds its options to a parser, usage, examples) for each command,
-    and under "" what --help says without one. Returns (command, argparse namespace, parser).
+    and under None what --help says without one. Returns (command, argparse namespace, parser).
     """
 
     def parser_for(command):
@@ -995,23 +1008,21 @@ def parse_client_command(argv: list, prog: str, description: str, commands: dict
         add_network_options(parser, timeout=5)
         return parser
 
-    # As a rule it is the first word that names one, if that is not the value of an option.
-    command = next((word for word in argv if word in commands), "")
+    # A first guess, since it may be the value of an option.
+    command = next((word for word in argv if word in commands), None)
     parser = parser_for(command)
-    if not command:
-        known = [word for word in argv if word in ("-h", "--help", "--version")]
-        if known:
-            parse_tied(parser, known, [])
-        words = [word for word in argv if not word.startswith("-")]
-        found = "command {!r}".format(words[0]) if words else "no command"
-        parser.error("{}; announce or scrape is expected".format(found))
     options, positionals = tie_options(parser, argv)
-    if positionals[:1] != [command]:
-        first = positionals[0] if positionals else ""
-        if first not in commands:
-            parser.error("{!r} stands before the command; it comes first".format(first))
+    first = positionals[0] if positionals else None
+    if first != command and first in commands:
         command, parser = first, parser_for(first)
         options, positionals = tie_options(parser, argv)
+    if first not in commands or first is None:
+        general = parser_for(None)
+        asked = [option for option in options if option in ("-h", "--help", "--version")]
+        if asked and first is None:
+            parse_tied(general, asked, [])
+        found = "no command" if first is None else "command {!r}".format(first)
+        general.error("{}; announce or scrape is expected first".format(found))
     return command, parse_tied(parser, options, positionals[1:]), parser
 
 
@@ -1183,6 +1194,7 @@ def look_up(host: str, port: int, version: int) -> list:
     family = {4: socket.AF_INET, 6: socket.AF_INET6}.get(version, socket.AF_UNSPEC)
     flags = socket.AI_NUMERICHOST if literal else 0
     try:
+        # One kind of socket, for UDP too: else each address comes once for each kind.
         found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not a name that can be looked up"
@@ -1227,8 +1239,8 @@ class Race:
 
     The first address is due at once, the next a quarter of a second after the one before or as
     soon as one has failed (the way of RFC 8305), so that a dead address does not hide a live one.
-    Of those that were reached the first leads, which means that it is asked what the user wants
-    to know; when it fails, the next one does.
+    Over UDP, where several may be reached, the first of them leads: it alone is asked what the
+    user wants to know. When it fails, the next one leads.
 
     due_at is when the next address is due, None where none is left. failures has
     [(address, Failure)] in the order in which they failed. Times are seconds of any one clock.
@@ -1275,7 +1287,7 @@ class Race:
         self.waiting = ()
         self.due_at = None
 
-    def failure(self) -> "Failure":
+    def combined_failure(self) -> "Failure":
         """Returns one Failure for all: the kind is that of the last, the message names each."""
         kind = self.failures[-1][1].kind
         if len(self.failures) == 1:
@@ -1394,7 +1406,7 @@ def run_and_exit(main) -> None:
     Ctrl-C and SIGTERM end it at once, with 130 and 143, unless main() handles them itself.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: os._exit(128 + number))
+        signal.signal(number, lambda caught, frame: os._exit(128 + caught))
     try:
         code = main(sys.argv[1:])
     except SystemExit as stop:

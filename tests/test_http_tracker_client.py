@@ -155,7 +155,7 @@ def proxy():
 
 def fetch(url, timeout=5, limit=client.ANNOUNCE_LIMIT, **settings):
     """Runs the steps of client.fetch() with the usual HttpOptions but for what is given."""
-    usual = dict(version=None, user_agent="test", headers=[], tls=client.Tls())
+    usual = dict(ip_version=None, user_agent="test", headers=[], tls=client.Tls())
     usual.update(environ={}, trace=None)
     usual.update(settings)
     deadline = time.monotonic() + timeout
@@ -1162,10 +1162,10 @@ def test_all_addresses_are_named_when_all_fail(silent_address, closed_port, reso
 def test_the_ip_version_holds_behind_redirects_and_proxies(version, host, other):
     with Server(answering(response()), other) as there:
         with Server(redirecting(there.url), host) as server:
-            failure = failure_of(server.url, version=version)
+            failure = failure_of(server.url, ip_version=version)
             assert failure.kind == "unreachable" and other in str(failure)
         proxy = {"http_proxy": there.url}
-        assert failure_of("http://a.example/", version=version, environ=proxy).kind == "unreachable"
+        assert failure_of("http://a.example/", ip_version=version, environ=proxy).kind == "unreachable"
     assert there.heads == []
 
 
@@ -1209,7 +1209,7 @@ def test_what_is_looked_up(monkeypatch):
     monkeypatch.setattr(client, "look_up", look_up)
     with Server(answering(response())) as server:
         for url in ("http://a.example/", "http://a.example:81/", "http://[2001:db8::a]/"):
-            fetch(url, version=4)
+            fetch(url, ip_version=4)
         fetch("http://a.example/", environ={"http_proxy": "proxy.example"})
     assert asked == [
         ("a.example", 80, 4), ("a.example", 81, 4), ("2001:db8::a", 80, 4),

@@ -86,7 +86,7 @@ def converse(tracker):
     now = start = 1000.0
     exchange = Exchange(REQUESTS, False, start, start + TIMEOUT)
     while not exchange.finished:
-        for datagram in exchange.due(now):
+        for datagram in exchange.take_due_datagrams(now):
             tracker.take(datagram, now)
         if exchange.finished:
             break

@@ -251,25 +251,25 @@ class Dialogue:
         self.now = seconds
         return self
 
-    def due(self):
-        return [sent(datagram) for datagram in self.exchange.due(START + self.now)]
+    def take_due_datagrams(self):
+        return [sent(datagram) for datagram in self.exchange.take_due_datagrams(START + self.now)]
 
     def receive(self, datagram):
         return self.exchange.receive(datagram, START + self.now)
 
     def connect(self, connection_id=7):
         """Answers the connect that is due, and returns what is sent thereupon."""
-        (request,) = self.due()
+        (request,) = self.take_due_datagrams()
         assert request.action == CONNECT
         assert self.receive(connect_reply(request, connection_id)) is not None
-        return self.due()
+        return self.take_due_datagrams()
 
     def sends_until_the_end(self):
         """Answers nothing any more; returns [(time, request)] of what is sent."""
-        sends = [(self.now, request) for request in self.due()]
+        sends = [(self.now, request) for request in self.take_due_datagrams()]
         while not self.exchange.finished:
             self.now = self.wake_at
-            sends.extend((self.now, request) for request in self.due())
+            sends.extend((self.now, request) for request in self.take_due_datagrams())
         return sends
 
 
@@ -298,7 +298,7 @@ def test_times_of_a_request_that_is_not_answered(timeout, expected):
 
 def test_the_time_left_is_shared_by_the_requests():
     dialogue = Dialogue(announce(), Scrape([HASH])).at(0)
-    dialogue.due()
+    dialogue.take_due_datagrams()
     dialogue.at(2)
     first = dialogue.connect()
     assert [request.action for request in first] == [ANNOUNCE, SCRAPE]
@@ -313,19 +313,19 @@ def test_the_time_left_is_shared_by_the_requests():
 
 def test_nothing_is_sent_before_it_is_due():
     dialogue = Dialogue(announce())
-    assert len(dialogue.due()) == 1
-    assert dialogue.due() == []
+    assert len(dialogue.take_due_datagrams()) == 1
+    assert dialogue.take_due_datagrams() == []
     assert dialogue.wake_at == pytest.approx(1 / 3)
-    assert dialogue.at(0.33).due() == []
-    assert len(dialogue.at(0.34).due()) == 1
+    assert dialogue.at(0.33).take_due_datagrams() == []
+    assert len(dialogue.at(0.34).take_due_datagrams()) == 1
 
 
 def test_requests_carry_the_connection_id():
     dialogue = Dialogue(announce(), Scrape([HASH]))
-    (connect,) = dialogue.due()
+    (connect,) = dialogue.take_due_datagrams()
     assert connect.connection_id == 0x41727101980
     dialogue.receive(connect_reply(connect, -(2 ** 63)))
-    requests = dialogue.due()
+    requests = dialogue.take_due_datagrams()
     assert [request.action for request in requests] == [ANNOUNCE, SCRAPE]
     assert {request.connection_id for request in requests} == {-(2 ** 63)}
     ids = {request.transaction_id for request in [connect] + requests}
@@ -339,7 +339,7 @@ def test_requests_carry_the_connection_id():
         ScrapeReply(requests[1].transaction_id, [(1, 2, 3)]),
     ]
     assert dialogue.exchange.replied_at == [START + 0.75, START + 0.5]
-    assert dialogue.due() == []
+    assert dialogue.take_due_datagrams() == []
 
 
 def test_a_connection_id_of_zero():
@@ -358,13 +358,13 @@ def test_each_address_family_has_its_peers():
 
 def test_a_late_reply_to_an_earlier_send_counts():
     dialogue = Dialogue(announce())
-    (connect,) = dialogue.due()
-    (again,) = dialogue.at(0.4).due()
+    (connect,) = dialogue.take_due_datagrams()
+    (again,) = dialogue.at(0.4).take_due_datagrams()
     assert again == connect
     dialogue.at(0.9)
     assert dialogue.receive(connect_reply(connect)) == pytest.approx(0.9)
-    (request,) = dialogue.due()
-    (again,) = dialogue.at(1.5).due()
+    (request,) = dialogue.take_due_datagrams()
+    (again,) = dialogue.at(1.5).take_due_datagrams()
     assert again == request
     assert dialogue.at(1.7).receive(announce_reply(request)) == pytest.approx(0.8)
     assert isinstance(dialogue.replies[0], AnnounceReply)
@@ -372,26 +372,26 @@ def test_a_late_reply_to_an_earlier_send_counts():
 
 def test_the_second_of_two_replies_belongs_to_nobody():
     dialogue = Dialogue(announce(), Scrape([HASH]))
-    (connect,) = dialogue.due()
+    (connect,) = dialogue.take_due_datagrams()
     assert dialogue.receive(connect_reply(connect, 7)) is not None
     assert dialogue.receive(connect_reply(connect, 8)) is None
-    requests = dialogue.due()
+    requests = dialogue.take_due_datagrams()
     assert [request.connection_id for request in requests] == [7, 7]
     assert dialogue.receive(announce_reply(requests[0], seeders=1)) is not None
     assert dialogue.receive(announce_reply(requests[0], seeders=2)) is None
     assert dialogue.receive(error_reply(requests[0])) is None
     assert dialogue.replies[0].seeders == 1
     assert dialogue.replies[1] is None
-    assert dialogue.due() == []
+    assert dialogue.take_due_datagrams() == []
 
 
 def test_what_carries_another_transaction_id_is_ignored():
     dialogue = Dialogue(announce())
-    (connect,) = dialogue.due()
+    (connect,) = dialogue.take_due_datagrams()
     strange = connect._replace(transaction_id=connect.transaction_id ^ 1)
     for reply in (connect_reply(strange), error_reply(strange), announce_reply(strange)[:8]):
         assert dialogue.receive(reply) is None
-    assert dialogue.due() == []
+    assert dialogue.take_due_datagrams() == []
     assert times(dialogue.at(0.1).sends_until_the_end()) == [0.33, 1, 2.33]
     assert dialogue.replies[0].kind == "timeout"
 
@@ -408,7 +408,7 @@ def test_the_wait_goes_on_after_what_is_ignored():
 @pytest.mark.parametrize("length", range(8))
 def test_fewer_than_eight_bytes_are_ignored(length):
     dialogue = Dialogue(announce())
-    (connect,) = dialogue.due()
+    (connect,) = dialogue.take_due_datagrams()
     assert dialogue.receive(connect_reply(connect)[:length]) is None
     assert not dialogue.exchange.finished
     assert dialogue.receive(connect_reply(connect)) is not None
@@ -436,19 +436,19 @@ def test_a_wrong_action_or_shape_is_reported_at_once(reply_to):
 @pytest.mark.parametrize("length", range(8, 16))
 def test_a_connect_reply_that_is_too_short_ends_all(length):
     dialogue = Dialogue(announce(), Scrape([HASH]))
-    (connect,) = dialogue.due()
+    (connect,) = dialogue.take_due_datagrams()
     dialogue.receive(connect_reply(connect)[:length])
     assert [reply.kind for reply in dialogue.replies] == ["invalid_response"] * 2
-    assert dialogue.due() == []
+    assert dialogue.take_due_datagrams() == []
 
 
 def test_an_error_reply_to_connect_ends_all():
     dialogue = Dialogue(announce(), Scrape([HASH]))
-    (connect,) = dialogue.due()
+    (connect,) = dialogue.take_due_datagrams()
     dialogue.receive(error_reply(connect, b"connection limit"))
     assert dialogue.replies == [ErrorReply(connect.transaction_id, "connection limit")] * 2
     assert dialogue.exchange.finished
-    assert dialogue.due() == []
+    assert dialogue.take_due_datagrams() == []
 
 
 def test_an_error_reply_is_of_its_request_alone():
@@ -458,7 +458,7 @@ def test_an_error_reply_is_of_its_request_alone():
     assert dialogue.replies == [
         ErrorReply(requests[0].transaction_id, "torrent not registered"), None
     ]
-    assert [request.action for request in dialogue.at(1).due()] == [SCRAPE]
+    assert [request.action for request in dialogue.at(1).take_due_datagrams()] == [SCRAPE]
 
 
 @pytest.mark.parametrize("text", [
@@ -474,7 +474,7 @@ def test_a_rejected_connection_id_gets_one_new_connect(text):
     assert dialogue.receive(announce_reply(request)) is None
     dialogue.receive(error_reply(again, text))
     assert dialogue.replies == [ErrorReply(again.transaction_id, text.decode())]
-    assert dialogue.due() == []
+    assert dialogue.take_due_datagrams() == []
 
 
 def test_the_new_connect_has_the_time_that_is_left():
@@ -499,13 +499,13 @@ def test_requests_in_flight_when_the_connection_id_is_rejected():
     first, second, third = dialogue.connect(connection_id=7)
     dialogue.receive(scrape_reply(first))
     dialogue.receive(error_reply(second, b"Connection ID mismatch"))
-    (connect,) = dialogue.due()
+    (connect,) = dialogue.take_due_datagrams()
     assert connect.action == CONNECT
     # The rejection of the other one speaks of the same id: it changes nothing.
     assert dialogue.receive(error_reply(third, b"Connection ID mismatch")) is None
-    assert dialogue.due() == []
+    assert dialogue.take_due_datagrams() == []
     dialogue.receive(connect_reply(connect, 8))
-    again = dialogue.due()
+    again = dialogue.take_due_datagrams()
     assert [request.datagram[16:] for request in again] == [
         second.datagram[16:], third.datagram[16:]
     ]
@@ -517,21 +517,21 @@ def test_requests_in_flight_when_the_connection_id_is_rejected():
 
 def test_a_connection_id_older_than_a_minute_is_not_used():
     dialogue = Dialogue(announce(), timeout=200)
-    (connect,) = dialogue.due()
+    (connect,) = dialogue.take_due_datagrams()
     dialogue.at(0.5).receive(connect_reply(connect, 7))
     seen = []
     while not seen or seen[-1].action == ANNOUNCE:
-        seen.extend(dialogue.due())
+        seen.extend(dialogue.take_due_datagrams())
         if seen[-1].action == ANNOUNCE:
             assert dialogue.now < 60.5
             dialogue.at(dialogue.wake_at)
     assert len(seen) > 3
     dialogue.receive(connect_reply(seen[-1], 8))
-    (request,) = dialogue.due()
+    (request,) = dialogue.take_due_datagrams()
     assert (request.action, request.connection_id) == (ANNOUNCE, 8)
     # It was no rejection: that one is still to come.
     dialogue.receive(error_reply(request, b"Connection ID mismatch"))
-    (connect,) = dialogue.due()
+    (connect,) = dialogue.take_due_datagrams()
     assert connect.action == CONNECT
 
 
@@ -541,35 +541,35 @@ def test_an_exchange_that_was_held_for_long_connects_anew(seconds, action):
     assert dialogue.connect() == []
     dialogue.at(seconds)
     dialogue.exchange.release(START + seconds)
-    (request,) = dialogue.due()
+    (request,) = dialogue.take_due_datagrams()
     assert request.action == action
 
 
 def test_a_held_exchange_connects_and_no_more():
     dialogue = Dialogue(announce(), held=True)
     assert dialogue.connect() == []
-    assert dialogue.at(4.9).due() == []
+    assert dialogue.at(4.9).take_due_datagrams() == []
     assert dialogue.wake_at == 5
     dialogue.exchange.release(START + 4.9)
     assert dialogue.wake_at == pytest.approx(4.9)
-    (request,) = dialogue.due()
+    (request,) = dialogue.take_due_datagrams()
     assert request.action == ANNOUNCE
 
 
 def test_an_exchange_that_was_released_before_it_connected():
     dialogue = Dialogue(announce(), held=True)
-    (connect,) = dialogue.due()
+    (connect,) = dialogue.take_due_datagrams()
     dialogue.exchange.release(START)
-    assert dialogue.due() == []
+    assert dialogue.take_due_datagrams() == []
     dialogue.receive(connect_reply(connect))
-    (request,) = dialogue.due()
+    (request,) = dialogue.take_due_datagrams()
     assert request.action == ANNOUNCE
 
 
 def test_the_time_out_of_a_held_exchange_does_not_deny_its_connect():
     dialogue = Dialogue(announce(), held=True)
     dialogue.connect()
-    dialogue.at(5).due()
+    dialogue.at(5).take_due_datagrams()
     assert dialogue.replies[0].kind == "timeout"
     assert "no reply to connect" not in str(dialogue.replies[0])
 
@@ -583,7 +583,7 @@ def test_eight_requests_at_a_time():
         assert len(requests) <= 8
         dialogue.receive(scrape_reply(requests[0]))
         answered.append(requests.pop(0))
-        requests.extend(dialogue.due())
+        requests.extend(dialogue.take_due_datagrams())
     assert [request.datagram[16] for request in answered] == list(range(20))
     assert dialogue.exchange.finished
     ids = [request.transaction_id for request in answered]
@@ -696,7 +696,7 @@ def test_one_failure_for_all_addresses(failures, kind, message):
     race = Race(ADDRESSES, START, START + 5)
     for address, failure in failures:
         race.fail(address, failure, START)
-    assert (race.failure().kind, str(race.failure())) == (kind, message)
+    assert (race.combined_failure().kind, str(race.combined_failure())) == (kind, message)
 
 
 # Conversation: real sockets, the test's clock
@@ -1052,7 +1052,7 @@ def test_failures_are_in_the_order_in_which_they_came(server, talk, closed_udp_p
         (first.address, "invalid_response"),
         (last.address, "invalid_response"),
     ]
-    failure = dialogue.conversation.race.failure()
+    failure = dialogue.conversation.race.combined_failure()
     assert failure.kind == "invalid_response"
     for address, _ in dialogue.failures:
         assert "127.0.0.1:{}: ".format(address[1]) in str(failure)

@@ -115,7 +115,7 @@ class Observed:
         """Sends what is due, and looks at what that is."""
         if self.exchange.finished:
             return
-        for datagram in self.exchange.due(self.now):
+        for datagram in self.exchange.take_due_datagrams(self.now):
             connection_id, action, transaction_id = struct.unpack_from(">qii", datagram)
             if action == udp.CONNECT:
                 assert datagram[:8] == b"\0\0\x04\x17\x27\x10\x19\x80" and len(datagram) == 16
