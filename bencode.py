@@ -521,11 +521,19 @@ def argument_type(parse):
 
 # --- carried region: output (home: udp_tracker_client.py) ---
 class Failure(Exception):
-    """Why a request has no answer: `kind` is a word for programs, the text is for people."""
+    """Why a request has no answer: `kind` is a word for programs, the text is for people.
 
-    def __init__(self, kind, message):
+    address, as text, is where it was said, None where that does not matter.
+    """
+
+    def __init__(self, kind, message, address=None):
         super().__init__(message)
         self.kind = kind
+        self.address = address
+
+    def copy(self, before: str = "") -> "Failure":
+        """Returns the same without its traceback, which keeps sockets and buffers; text before."""
+        return Failure(self.kind, before + str(self), self.address)
 
 
 def escape(text: str) -> str:

@@ -168,8 +168,7 @@ def read_reply(response: "HttpResponse"):
 def broken_reply(response: "HttpResponse", problem: str) -> "Failure":
     """Returns the Failure that shows a reply that nothing can be read from."""
     encoding = response.headers.get("content-encoding")
-    text = "{}HTTP {} {}, {}, {}{}: {}".format(
-        response.redirected or "",
+    text = "HTTP {} {}, {}, {}{}: {}".format(
         response.status,
         excerpt(response.reason),
         excerpt(response.headers.get("content-type") or "no content type"),
@@ -238,11 +237,13 @@ SECRET_HEADERS = ("Authorization", "Cookie", "Host", "Proxy-Authorization")
 HttpOptions = namedtuple("HttpOptions", "ip_version user_agent headers tls environ trace")
 
 
-def fetch(url: str, options: HttpOptions, deadline: float, limit: int):
-    """Steps that get a URL, through redirects; they return its HttpResponse.
+def fetch(url: str, options: HttpOptions, deadline: float, limit: int, read=None):
+    """Steps that get a URL, through redirects; they return (its HttpResponse, what was read).
 
-    limit is how many bytes the body may have; with None it is not read. The deadline is kept by
-    who runs the steps; here it only spaces out the addresses. Credentials, cookies and a Host
+    limit is how many bytes the body may have; with None it is not read. read(response) returns
+    what is read from it, or raises Failure: an address that answers with junk so gives way to the
+    others of its host. The deadline is kept by who runs the steps; here it only spaces out the
+    addresses. Credentials, cookies and a Host
     header given as options go to the URL's own scheme, host and port only. They raise Failure
     (resolve_failed, timeout, refused, unreachable, tls, invalid_response, too_large, redirect;
     http_status where a proxy refuses, or an error status has a broken body).
@@ -254,11 +255,11 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int):
         credentials = first.credentials if home else None
         headers = request_headers(options, target, credentials, home)
         try:
-            response = yield from get(target, headers, options, deadline, limit)
+            response, value = yield from get(target, headers, options, deadline, limit, read)
         except Failure as failure:
-            raise Failure(failure.kind, redirected + str(failure))
+            raise failure.copy(redirected)
         if response.status not in REDIRECT_STATUSES:
-            return response._replace(redirected=redirected)
+            return response, value
         url = redirect_target(url, response.headers.get("location"))
         target = split_url(url)
         # Who was once sent elsewhere is not trusted with the way back.
@@ -269,53 +270,70 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int):
     raise Failure("redirect", "more than {} redirects".format(REDIRECTS))
 
 
-def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, limit: int):
-    """Steps that send one request, no redirects, and return its HttpResponse."""
+def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, limit: int, read):
+    """Steps that send one request, no redirects, and return (its HttpResponse, what was read)."""
     try:
         proxy = proxy_for(target, options.environ)
     except ValueError as error:
         raise Failure("unreachable", str(error))
-    stream = yield from open_stream(target, proxy, options, deadline)
-    try:
-        authority, path = request_parts(target)
-        url = "{}://{}{}".format(target.scheme, authority, path)
-        if proxy and target.scheme == "http":
-            path = url
-            add_proxy_authorization(headers, proxy)
-        if options.trace:
-            options.trace("-> {} GET {}".format(stream.address, url))
-        sent = time.monotonic()
-        response = yield from request(stream, "GET", path, headers, limit)
-        if options.trace:
-            elapsed = (time.monotonic() - sent) * 1000
-            text = "<- {} HTTP {}, {:.1f} ms after the request"
-            options.trace(text.format(stream.address, response.status, elapsed))
-        return response._replace(address=stream.address)
-    finally:
-        stream.close()
+    authority, path = request_parts(target)
+    url = "{}://{}{}".format(target.scheme, authority, path)
+    if proxy and target.scheme == "http":
+        path = url
+        add_proxy_authorization(headers, proxy)
 
+    def ask(address):
+        stream = yield from open_stream(address, target, proxy, options)
+        try:
+            if options.trace:
+                options.trace("-> {} GET {}".format(stream.address, url))
+            sent = time.monotonic()
+            response = yield from request(stream, "GET", path, headers, limit)
+            if options.trace:
+                elapsed = (time.monotonic() - sent) * 1000
+                text = "<- {} HTTP {}, {:.1f} ms after the request"
+                options.trace(text.format(stream.address, response.status, elapsed))
+        finally:
+            stream.close()
+        response = response._replace(address=stream.address)
+        unread = read is None or response.status in REDIRECT_STATUSES
+        return response, None if unread else read(response)
 
-def open_stream(target: "Url", proxy: "Url", options: HttpOptions, deadline: float):
-    """Steps that return a Stream to the target, through the proxy that is not None, TLS and all."""
     peer, port = target, port_of(target)
     if proxy:
         peer, port = proxy, proxy.port or PROXY_PORT
-    stream = None
     try:
-        stream = yield from connect(peer.host, port, options.ip_version, deadline, options.trace)
+        addresses = yield from find_addresses(peer.host, port, options.ip_version)
+    except Failure as failure:
+        raise failure.copy("the proxy: ") if proxy else failure
+    return (yield from try_addresses(addresses, ask, deadline))
+
+
+def open_stream(address: tuple, target: "Url", proxy: "Url", options: HttpOptions):
+    """Steps that return a Stream to the target, TLS and all: an attempt at one address.
+
+    The address is the target's, or that of the proxy that is not None.
+    """
+    if options.trace:
+        options.trace("connecting to {}".format(show_address(address)))
+    stream = None
+    through = proxy
+    try:
+        stream = yield from connect(address)
+        yield TURN
         if proxy and target.scheme == "https":
             yield from open_tunnel(stream, target, proxy)
-    except Failure as failure:
-        if stream:
-            stream.close()
-        raise Failure(failure.kind, "the proxy: {}".format(failure)) if proxy else failure
-    try:
         if target.scheme == "https":
+            # What fails from here on is the target's.
+            through = None
             yield from stream.start_tls(target.host, options.tls)
         return stream
-    except BaseException:
-        # GeneratorExit, too: the steps may be given up where they wait.
-        stream.close()
+    except BaseException as error:
+        # GeneratorExit, too: another address may answer while this one waits for its turn.
+        if stream:
+            stream.close()
+        if through and isinstance(error, Failure):
+            raise error.copy("the proxy: ")
         raise
 
 
@@ -469,10 +487,10 @@ CONTENT_LENGTH = re.compile("0*([0-9]+) *(,|$)")
 DICTIONARY = re.compile(rb"d[0-9]{1,20}:")
 GZIP = b"\x1f\x8b"
 
-# headers has names in lower case. address is that of the server, or of the proxy before it, and
-# redirected what messages have in front of them ("redirected to …: ", or nothing).
-HttpResponse = namedtuple("HttpResponse", "status reason headers body address redirected")
-HttpResponse.__new__.__defaults__ = (None, None)
+# headers has names in lower case; address is that of the server, or of the proxy before it, None
+# before it is known.
+HttpResponse = namedtuple("HttpResponse", "status reason headers body address")
+HttpResponse.__new__.__defaults__ = (None,)
 
 
 class ReplyParser:
@@ -731,44 +749,97 @@ class Lookup(namedtuple("Lookup", "host port version")):
         return "{}: the name lookup took too long".format(self.host)
 
 
-def connect(host: str, port: int, version: int, deadline: float, trace=None):
-    """Steps that connect over TCP to the first address of a host that takes it (see Race).
+# What an attempt at an address yields once it has reached it: it goes on when it is to ask.
+TURN = Wait({}, None, "connected, but its turn did not come")
+# Kinds of what a tracker, or a proxy, has said itself: no other address is asked then.
+ANSWERS = ("http_status", "failure_reason")
 
-    They return a Stream, and raise Failure (resolve_failed, refused, unreachable, timeout).
-    """
+
+def find_addresses(host: str, port: int, version: int):
+    """Steps that return the addresses of a host; Failure (resolve_failed, unreachable, timeout)."""
     if literal_version(host):
-        addresses = look_up(host, port, version)
-    else:
-        addresses = yield Lookup(host, port, version)
+        return look_up(host, port, version)
+    return (yield Lookup(host, port, version))
+
+
+def try_addresses(addresses: list, attempt, deadline: float):
+    """Steps that run attempt(address), steps too, at the addresses of a host, as the Race has it.
+
+    An attempt yields TURN when it has reached its address. They return what the first attempt
+    returns that comes to its end. One that fails gives way to the others, unless that is an
+    answer; where all fail, the Failure names all.
+    """
     race = Race(addresses, time.monotonic(), deadline)
-    trying = {}  # socket: address
-    try:
-        while trying or race.due_at is not None:
-            address = race.take_due(time.monotonic())
-            if address:
-                if trace:
-                    trace("connecting to {}".format(show_address(address)))
-                try:
-                    trying[open_socket(address, socket.SOCK_STREAM)] = address
-                except OSError as error:
-                    race.fail(address, network_failure(error), time.monotonic())
-                continue
-            writable = dict.fromkeys(trying, selectors.EVENT_WRITE)
-            for sock in (yield Wait(writable, race.due_at, "no answer to the connection")):
-                number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                address = trying.pop(sock)
-                if not number:
-                    return Stream(sock, show_address(address))
-                sock.close()
-                failure = network_failure(OSError(number, os.strerror(number)))
-                race.fail(address, failure, time.monotonic())
-    except Failure as failure:
-        for address in trying.values():
+    attempts, waits = {}, {}  # by address: the steps that run there, and what they wait for
+
+    def go_on(address, outcome):
+        """Lets an attempt go on; raises StopIteration with what it returns, or a Failure."""
+        steps = attempts[address]
+        try:
+            wait = steps.throw(outcome) if isinstance(outcome, Failure) else steps.send(outcome)
+        except Failure as failure:
+            del attempts[address]
+            waits.pop(address, None)
+            if failure.kind in ANSWERS:
+                failure.address = show_address(address)
+                raise
             race.fail(address, failure, time.monotonic())
+        else:
+            waits[address] = wait
+            if wait is TURN:
+                race.reach(address)
+
+    try:
+        while True:
+            now = time.monotonic()
+            address = race.take_due(now)
+            if address:
+                attempts[address] = attempt(address)
+            else:
+                address = race.take_leader(now)
+            if address:
+                go_on(address, None)
+                continue
+            if not attempts:
+                raise race.combined_failure()
+            events = {}
+            for wait in waits.values():
+                events.update(wait.events)
+            try:
+                ready = yield Wait(events, race.wake_at, "no answer in time")
+            except Failure as failure:
+                # Time is up, or the run is interrupted: each says where it was.
+                for address, wait in list(waits.items()):
+                    text = wait.late if failure.kind == "timeout" else str(failure)
+                    go_on(address, Failure(failure.kind, text))
+                raise race.combined_failure()
+            for address, wait in list(waits.items()):
+                found = [sock for sock in ready if sock in wait.events]
+                if found:
+                    go_on(address, found)
+    except StopIteration as end:
+        return end.value
     finally:
-        for sock in trying:
-            sock.close()
-    raise race.combined_failure()
+        for steps in attempts.values():
+            steps.close()
+
+
+def connect(address: tuple):
+    """Steps that return a Stream to an address; Failure (refused, unreachable, timeout)."""
+    try:
+        sock = open_socket(address, socket.SOCK_STREAM)
+    except OSError as error:
+        raise network_failure(error)
+    try:
+        yield Wait({sock: selectors.EVENT_WRITE}, None, "no answer to the connection")
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise network_failure(OSError(number, os.strerror(number)))
+    except BaseException:
+        # GeneratorExit, too: steps may be given up where they wait.
+        sock.close()
+        raise
+    return Stream(sock, show_address(address))
 
 
 class Stream:
@@ -900,25 +971,25 @@ class Tls:
 
 
 def ask(command: str, arguments, url: str) -> tuple:
-    """Sends the request; returns (the decoded reply, the Failure that it is, or None).
-
-    Raises Failure where there is no reply that can be decoded.
-    """
+    """Sends the request; returns (the decoded reply, why it is no answer), each None where not."""
     deadline = time.monotonic() + arguments.timeout
     limit = ANNOUNCE_LIMIT
     if command == "scrape":
         limit = SCRAPE_LIMIT if arguments.info_hash else FULL_SCRAPE_LIMIT
-    steps = fetch(url, http_options_of(arguments), deadline, limit)
-    response = run_steps(steps, deadline)
-    reply = read_reply(response)
-    try:
+    decoded = [None]
+
+    def read(response):
+        decoded[0] = read_reply(response)
         if command == "announce":
-            require_announce(reply, response.status, arguments.event)
+            require_announce(decoded[0], response.status, arguments.event)
         else:
-            require_scrape(reply, response.status)
+            require_scrape(decoded[0], response.status)
+
+    try:
+        run_steps(fetch(url, http_options_of(arguments), deadline, limit, read), deadline)
     except Failure as failure:
-        return reply, failure
-    return reply, None
+        return decoded[0], failure
+    return decoded[0], None
 
 
 def run_steps(steps, deadline: float):
@@ -1092,7 +1163,7 @@ def add_tracker(parser) -> None:
 
 
 def add_announce_options(parser) -> None:
-    # The defaults are those of the Rust client.
+    # The defaults are those of the Rust client, but for the event: completed counts a download.
     count = whole_number(0, 2 ** 63 - 1)
     add_tracker(parser)
     add = parser.add_argument
@@ -1100,8 +1171,8 @@ def add_announce_options(parser) -> None:
     add(
         "--event",
         choices=["none", "started", "stopped", "completed"],
-        default="completed",
-        help="default completed",
+        default="started",
+        help="default started",
     )
     add("--uploaded", type=count, default=0, metavar="BYTES", help="default 0")
     add("--downloaded", type=count, default=0, metavar="BYTES", help="default 0")
@@ -1190,10 +1261,7 @@ def main(argv: list, prog: str = "http_tracker_client.py") -> int:
     except Failure as failure:
         write_stderr("{}: error: {}".format(prog, escape(str(failure))))
         return 2
-    try:
-        reply, failure = ask(command, arguments, url)
-    except Failure as caught:
-        reply, failure = None, caught
+    reply, failure = ask(command, arguments, url)
     if reply is not None:
         shown = reply_to_json(command, reply)
         write_stdout(to_json_text(shown, arguments.format != "compact") + "\n")
@@ -1725,29 +1793,38 @@ class Race:
 
     The first address is due at once, the next a quarter of a second after the one before or as
     soon as one has failed (the way of RFC 8305), so that a dead address does not hide a live one.
-    Over UDP, where several may be reached, the first of them leads: it alone is asked what the
-    user wants to know. When it fails, the next one leads.
+    The first that is reached leads: it is asked what the user wants to know. When it fails, or
+    has said nothing for a quarter of the time that was left, the next one that was reached is
+    asked as well, and any answer counts.
 
-    due_at is when the next address is due, None where none is left. failures has
-    [(address, Failure)] in the order in which they failed. Times are seconds of any one clock.
+    due_at is when the next address is due, None where none is left; wake_at when something is due
+    at all. failures has [(address, Failure)] in the order in which they failed. Times are seconds
+    of any one clock.
     """
 
     HEAD_START = 0.25
+    PATIENCE = 0.25  # of the time that is left
 
-    __slots__ = "waiting head_start due_at reached failures".split()
+    __slots__ = "waiting head_start deadline due_at reached asked patience_ends failures".split()
 
     def __init__(self, addresses: list, now: float, deadline: float):
         self.waiting = tuple(addresses)
         # However little time there is, all get their turn in the first half of it.
         self.head_start = min(self.HEAD_START, max(0, deadline - now) / (2 * len(addresses)))
+        self.deadline = deadline
         self.due_at = now
-        self.reached = ()
+        self.reached = ()  # those that are not asked yet
+        self.asked = ()
+        self.patience_ends = now
         self.failures = ()
 
     @property
-    def leader(self):
-        """The address that is asked, None while none was reached."""
-        return self.reached[0] if self.reached else None
+    def wake_at(self) -> float:
+        """When take_due() or take_leader() has something, None while nothing is to be had."""
+        times = [self.due_at] if self.due_at is not None else []
+        if self.reached:
+            times.append(self.patience_ends)
+        return min(times, default=None)
 
     def take_due(self, now: float):
         """Returns the address that is to be tried now, None while there is none."""
@@ -1755,6 +1832,15 @@ class Race:
             return None
         address, self.waiting = self.waiting[0], self.waiting[1:]
         self.due_at = now + self.head_start if self.waiting else None
+        return address
+
+    def take_leader(self, now: float):
+        """Returns the address that is to be asked now, None while there is none."""
+        if not self.reached or now < self.patience_ends:
+            return None
+        address, self.reached = self.reached[0], self.reached[1:]
+        self.asked += (address,)
+        self.patience_ends = now + (self.deadline - now) * self.PATIENCE
         return address
 
     def reach(self, address: tuple) -> None:
@@ -1765,26 +1851,28 @@ class Race:
         """Notes that an address has failed, and for what reason."""
         self.failures += ((address, failure),)
         self.reached = tuple(other for other in self.reached if other != address)
-        if self.waiting and not self.reached:
-            self.due_at = now
+        self.asked = tuple(other for other in self.asked if other != address)
+        if not self.asked:
+            self.patience_ends = now
+            if self.waiting and not self.reached:
+                self.due_at = now
 
     def stop(self) -> None:
-        """Tries no further address."""
-        self.waiting = ()
+        """Tries and asks no further address."""
+        self.waiting = self.reached = ()
         self.due_at = None
 
     def combined_failure(self) -> "Failure":
-        """Returns one Failure for all: the kind is that of the last, the message names each."""
+        """Returns one Failure for all: of the kind of the last; where they differ it names each."""
         kind = self.failures[-1][1].kind
-        if len(self.failures) == 1:
-            return Failure(kind, str(self.failures[0][1]))
-        return Failure(
-            kind,
-            "; ".join(
+        texts = [str(failure) for _, failure in self.failures]
+        if len(set(texts)) > 1:
+            texts = [
                 "{}: {}".format(show_address(address), failure)
                 for address, failure in self.failures
-            ),
-        )
+            ]
+            return Failure(kind, "; ".join(texts))
+        return Failure(kind, texts[0])
 
 
 # --- end of carried region: addresses ---
@@ -1823,11 +1911,19 @@ def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
 
 # --- carried region: output (home: udp_tracker_client.py) ---
 class Failure(Exception):
-    """Why a request has no answer: `kind` is a word for programs, the text is for people."""
+    """Why a request has no answer: `kind` is a word for programs, the text is for people.
 
-    def __init__(self, kind, message):
+    address, as text, is where it was said, None where that does not matter.
+    """
+
+    def __init__(self, kind, message, address=None):
         super().__init__(message)
         self.kind = kind
+        self.address = address
+
+    def copy(self, before: str = "") -> "Failure":
+        """Returns the same without its traceback, which keeps sockets and buffers; text before."""
+        return Failure(self.kind, before + str(self), self.address)
 
 
 def escape(text: str) -> str:

@@ -36,6 +36,7 @@ import gc
 import itertools
 import json
 import os
+import random
 import re
 import selectors
 import signal
@@ -53,13 +54,17 @@ VERSION = "0.1.0"
 
 # The checks: what is checked, what a tracker is asked, and what its answers say about it.
 UDP, HTTP, HEALTH, UNSUPPORTED = "udp", "http", "health", "unsupported"
-PEER_ID = b"-qB00000000000000001"
-PEER_PORT = 6881
+# Real clients announce none of these ports by themselves; what uses 6881 to 6999 private trackers
+# refuse, and a client of this host that has the port would be taken out of its swarm.
+FREE_PORTS = (49152, 65535)
+PEER_ID_BEGINNING = b"-qB4500-"
+PEER_ID_CHARACTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+REFUSAL_HINT = "; --info-hash asks for a torrent that the tracker has"
 CHECK_LIMIT = 1024 * 1024  # bytes of an HTTP reply: more would take too long to decode
 
-# What all checks of a run have in common; timeout is in seconds. http are HttpOptions, of which
-# ip_version and trace are for UDP, too.
-Settings = namedtuple("Settings", "timeout announce scrape all_addresses http")
+# What all checks of a run have in common; timeout is in seconds, port and peer_id are those that
+# are announced. http are HttpOptions, of which ip_version and trace are for UDP, too.
+Settings = namedtuple("Settings", "timeout announce scrape all_addresses port peer_id http")
 # A part of a check: elapsed is in seconds, failure is None where it went well.
 Stage = namedtuple("Stage", "name elapsed failure")
 
@@ -93,11 +98,12 @@ class Target:
 class Result:
     """How a check ended. Counts, interval (seconds) and address are None where not known.
 
-    elapsed is in seconds, finished_at a Unix time, detail what a health check was answered.
+    elapsed is in seconds, finished_at a Unix time, warning the tracker's own words, detail what a
+    health check was answered.
     """
 
     __slots__ = (
-        "target stages elapsed address interval seeders leechers detail finished_at"
+        "target stages elapsed address interval seeders leechers warning detail finished_at"
     ).split()
 
     def __init__(self, target, stages=(), elapsed=0, address=None):
@@ -108,6 +114,7 @@ class Result:
         self.interval = None
         self.seeders = None
         self.leechers = None
+        self.warning = None
         self.detail = None
         self.finished_at = time.time()
 
@@ -124,10 +131,12 @@ class Result:
 
     @property
     def status(self) -> str:
-        """ok, partial (announce works, scrape does not), timeout or error."""
+        """ok, partial (announce works, scrape does not), timeout, error or interrupted."""
         failed = self.failed_stage
         if failed is None:
             return "ok"
+        if any(stage.failure and stage.failure.kind == "interrupted" for stage in self.stages):
+            return "interrupted"
         if failed.name == "scrape" and any(stage.name == "announce" for stage in self.stages):
             return "partial"
         return "timeout" if failed.failure.kind == "timeout" else "error"
@@ -135,6 +144,11 @@ class Result:
     @property
     def up(self) -> bool:
         return self.status in ("ok", "partial")
+
+    @property
+    def down(self) -> bool:
+        """Whether it was checked and does not work: what was interrupted is neither up nor down."""
+        return self.status in ("timeout", "error")
 
     @property
     def message(self) -> str:
@@ -195,6 +209,8 @@ class Check:
         """Completes the result of a check whose work is finished."""
         if self.target.kind == UDP:
             conclude_udp(self, now)
+        elif self.result.address is None and isinstance(self.found, list):
+            self.result.address = show_address(self.found[0])
         self.ended = True
 
 
@@ -227,7 +243,7 @@ def udp_requests(target: Target, settings: Settings) -> list:
         requests.append(
             Announce(
                 info_hash=target.info_hash,
-                peer_id=PEER_ID,
+                peer_id=settings.peer_id,
                 downloaded=0,
                 left=1,
                 uploaded=0,
@@ -235,7 +251,7 @@ def udp_requests(target: Target, settings: Settings) -> list:
                 ip_address=bytes(4),
                 key=0,
                 peers_wanted=1,
-                port=PEER_PORT,
+                port=settings.port,
                 url_data=url_data_of(target.url.path, target.url.query),
             )
         )
@@ -282,12 +298,24 @@ def conclude_udp(check: Check, now: float) -> None:
         failure = stage_failure(reply)
         if failure and unanswered:
             failure, unanswered = unanswered, None
+        if failure and is_refusal(request, reply) and check.target.info_hash == DEFAULT_INFO_HASH:
+            failure = Failure(failure.kind, str(failure) + REFUSAL_HINT)
         result.add(ACTIONS[request.action], replied_at - connected_at, failure)
         if isinstance(reply, AnnounceReply):
             result.interval = reply.interval
             result.seeders, result.leechers = reply.seeders, reply.leechers
         elif not failure:
             result.seeders, _, result.leechers = reply.stats[0]
+
+
+def is_refusal(request, reply) -> bool:
+    """Whether a tracker says over UDP that it does not know the torrent.
+
+    It does so with an error reply, or as opentracker with an announce reply of 8 bytes.
+    """
+    return isinstance(reply, ErrorReply) or (
+        request.action == ANNOUNCE and isinstance(reply, Failure) and SHORT_ANNOUNCE in str(reply)
+    )
 
 
 def stage_failure(reply):
@@ -315,7 +343,7 @@ def check_http(check: Check, settings: Settings):
     target, result = check.target, check.result
     accepted = False
     if settings.announce:
-        ask = announce_http(target, result, settings.http, check.deadline)
+        ask = announce_http(target, result, settings, check.deadline)
         accepted = yield from stage(check, "announce", ask)
     scrape = scraping(target)
     if settings.scrape and scrape:
@@ -328,7 +356,7 @@ def check_http(check: Check, settings: Settings):
     # Where it was cut short there is no time for a courtesy that takes a connection of its own.
     if accepted and not check.work.cut_short:
         try:
-            url = announcing(target, "stopped")
+            url = announcing(target, "stopped", settings)
             yield from fetch(url, settings.http, check.deadline, limit=None)
         except Failure:
             # It is a courtesy: the tracker forgets the peer after its interval anyway.
@@ -357,38 +385,60 @@ def stage(check: Check, name: str, steps):
         try:
             yield from steps
         except Failure as caught:
-            # Without its traceback, which would keep the connection and its buffers.
-            failure = Failure(caught.kind, str(caught))
+            failure = caught.copy()
+            check.result.address = failure.address or check.result.address
     now = time.monotonic()
     check.result.add(name, now - began, failure)
     check.result.elapsed = now - check.began
     return failure is None
 
 
-def announce_http(target: Target, result: Result, options: "HttpOptions", deadline: float):
+def announce_http(target: Target, result: Result, settings: Settings, deadline: float):
     """Steps that announce, and note what the tracker counts; Failure where it does not answer."""
-    response = yield from fetch(announcing(target, "started"), options, deadline, CHECK_LIMIT)
+
+    def read(response):
+        reply = read_answer(response, require_announce, target, result)
+        result.interval, result.seeders, result.leechers = announce_counts(reply)
+
+    url = announcing(target, "started", settings)
+    response, _ = yield from fetch(url, settings.http, deadline, CHECK_LIMIT, read)
     result.address = response.address
-    reply = read_reply(response)
-    require_announce(reply, response.status)
-    result.interval, result.seeders, result.leechers = announce_counts(reply)
 
 
 def scrape_http(url: str, target: Target, result: Result, options: "HttpOptions", deadline: float):
     """Steps that scrape, and note what the tracker counts; Failure where it does not answer."""
-    response = yield from fetch(url, options, deadline, CHECK_LIMIT)
+
+    def read(response):
+        reply = read_answer(response, require_scrape, target, result)
+        seeders, leechers = scrape_counts(reply, target.info_hash)
+        # Where scrape does not know the torrent, announce's counts stay.
+        result.seeders = result.seeders if seeders is None else seeders
+        result.leechers = result.leechers if leechers is None else leechers
+
+    response, _ = yield from fetch(url, options, deadline, CHECK_LIMIT, read)
     result.address = response.address
+
+
+def read_answer(response: "HttpResponse", require, target: Target, result: Result):
+    """Returns the decoded reply, which require(reply, status) lets pass; notes its warning.
+
+    Where the tracker refuses the default info hash, the Failure has a hint.
+    """
     reply = read_reply(response)
-    require_scrape(reply, response.status)
-    seeders, leechers = scrape_counts(reply, target.info_hash)
-    # Where scrape does not know the torrent, announce's counts stay.
-    result.seeders = result.seeders if seeders is None else seeders
-    result.leechers = result.leechers if leechers is None else leechers
+    if isinstance(reply, dict) and reply.get(b"warning message"):
+        result.warning = text_of(reply[b"warning message"])
+    try:
+        require(reply, response.status)
+    except Failure as failure:
+        if failure.kind == "failure_reason" and target.info_hash == DEFAULT_INFO_HASH:
+            raise Failure(failure.kind, str(failure) + REFUSAL_HINT)
+        raise
+    return reply
 
 
 def ask_health(target: Target, result: Result, options: "HttpOptions", deadline: float):
     """Steps that ask a health endpoint, and note its answer; Failure for any but a 2xx status."""
-    response = yield from fetch(target.url, options, deadline, limit=None)
+    response, _ = yield from fetch(target.url, options, deadline, limit=None)
     result.address = response.address
     result.detail = show_status(response)
     if not 200 <= response.status < 300:
@@ -406,12 +456,12 @@ def show_status(response: "HttpResponse") -> str:
     return "{} {}".format(response.status, reason).strip()
 
 
-def announcing(target: Target, event: str) -> str:
+def announcing(target: Target, event: str, settings: Settings) -> str:
     """Returns the URL of an announce, never as a seeder."""
     parameters = [
         ("info_hash", target.info_hash),
-        ("peer_id", PEER_ID),
-        ("port", PEER_PORT),
+        ("peer_id", settings.peer_id),
+        ("port", settings.port),
         ("uploaded", 0),
         ("downloaded", 0),
         ("left", 1),
@@ -509,7 +559,7 @@ class Stepper:
         try:
             while True:
                 if isinstance(outcome, Failure):
-                    self.wait = self.steps.throw(Failure(outcome.kind, str(outcome)))
+                    self.wait = self.steps.throw(outcome.copy())
                 else:
                     self.wait = self.steps.send(outcome)
                 if isinstance(self.wait, Wait):
@@ -1210,8 +1260,8 @@ def show_outcome(failure, value=None) -> dict:
     return {"Err": str(failure)} if failure else {"Ok": value}
 
 
-def result_to_json(result: Result) -> tuple:
-    """Returns a result as the Rust checker prints it: (group, "Ok" or "Err", what is in them)."""
+def result_to_json(result: Result) -> dict:
+    """Returns a result as the Rust checker prints it."""
     target = result.target
     stages = [[stage.name.capitalize(), show_outcome(stage.failure)] for stage in result.stages]
     if target.kind == UDP:
@@ -1224,43 +1274,18 @@ def result_to_json(result: Result) -> tuple:
     else:
         url = with_slash(target.given) if target.kind == HTTP else target.given
         body = {"url": url, "results": stages}
-    return target.kind.capitalize(), "Err" if result.failed_stage else "Ok", body
+    return {target.kind.capitalize(): {"Err" if result.failed_stage else "Ok": body}}
 
 
 def report_json(results: list, pretty: bool) -> str:
     """Returns the Rust checker's report: UDP, then health, then HTTP, then what is neither."""
     order = (UDP, HEALTH, HTTP, UNSUPPORTED)
     grouped = sorted(results, key=lambda result: order.index(result.target.kind))
-    parts = map(result_to_json, grouped)  # one at a time, for memory
     if not pretty:
-        report = [{group: {outcome: body}} for group, outcome, body in parts]
-        return to_json_text(report, pretty) + "\n"
-    texts = {}
-
-    def indent(value):
-        if isinstance(value, str):
-            return to_json_text(value, pretty=False)
-        # The same stages come again and again, and json is slow to indent.
-        key = repr(value)
-        if key not in texts:
-            texts[key] = to_json_text(value, pretty=True).replace("\n", "\n        ")
-        return texts[key]
-
-    entries = []
-    for group, outcome, body in parts:
-        lines = ['        "{}": {}'.format(key, indent(value)) for key, value in body.items()]
-        entries.append(RESULT_TEMPLATE.format(group, outcome, ",\n".join(lines)))
-    return "[\n" + ",\n".join(entries) + "\n]\n" if entries else "[]\n"
-
-
-RESULT_TEMPLATE = """\
-  {{
-    "{}": {{
-      "{}": {{
-{}
-      }}
-    }}
-  }}"""
+        return to_json_text([result_to_json(result) for result in grouped], pretty) + "\n"
+    # One at a time: of ten thousand together json makes many times as many pieces.
+    texts = [to_json_text([result_to_json(result)], pretty)[2:-2] for result in grouped]
+    return "[\n" + ",\n".join(texts) + "\n]\n" if texts else "[]\n"
 
 
 def result_to_ndjson(result: Result) -> str:
@@ -1281,10 +1306,11 @@ def result_to_ndjson(result: Result) -> str:
         address=result.address,
         elapsed_ms=to_ms(result.elapsed),
         stages=stages,
+        message=result.message,
         interval=result.interval,
         seeders=result.seeders,
         leechers=result.leechers,
-        message=result.message,
+        warning=result.warning,
     )
     return to_json_text(record, pretty=False) + "\n"
 
@@ -1303,7 +1329,9 @@ def counted(results: list) -> list:
 
 
 NARROW = 80  # columns for tracker and reason, below which both side by side cannot be read
-COLOURS = {"ok": 32, "partial": 33, "timeout": 31, "error": 31, UNSUPPORTED: 35}
+COLOURS = {
+    "ok": 32, "partial": 33, "timeout": 31, "error": 31, "interrupted": 33, UNSUPPORTED: 35
+}
 
 
 def show_tracker(result: Result, with_address: bool) -> str:
@@ -1333,6 +1361,8 @@ def report_table(
         # The host stands in the tracker's column already.
         host = ": {}: ".format(result.target.host)
         reason = escape(result.message or "").replace(host, ": ", 1)
+        if result.warning and not reason:
+            reason = "warning: " + escape(result.warning)
         why = "" if result.up else reason.partition(": ")[2]
         status = UNSUPPORTED if result.target.kind == UNSUPPORTED else result.status
         rows.append((status, *numbers, tracker, reason, why))
@@ -1363,8 +1393,10 @@ def report_table(
     statuses = [row[0] for row in rows]
     partial, unsupported = statuses.count("partial"), statuses.count(UNSUPPORTED)
     up = statuses.count("ok") + partial
-    totals = "{} up ({} partial), {} down, {} unsupported"
-    lines.append(totals.format(up, partial, len(results) - up - unsupported, unsupported))
+    unfinished = statuses.count("interrupted")
+    down = len(results) - up - unsupported - unfinished
+    totals = "{} up ({} partial), {} down, {} unsupported".format(up, partial, down, unsupported)
+    lines.append(totals + (", {} not finished".format(unfinished) if unfinished else ""))
     return "\n".join(lines) + "\n"
 
 
@@ -1394,6 +1426,8 @@ def report_prometheus(results: list, all_addresses: bool = False) -> str:
             samples[name].setdefault("{}{{{}}}".format(name, text), value)
 
     for result in results:
+        if result.status == "interrupted":
+            continue
         labels = [("tracker", result.target.given), ("protocol", result.target.kind)]
         if all_addresses:
             labels.append(("address", result.address or ""))
@@ -1424,12 +1458,14 @@ NAGIOS_STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 def report_nagios(results: list, all_addresses: bool = False) -> tuple:
     """Returns (line, exit code) after the monitoring plugins' guidelines."""
-    checked = counted(results)
+    finished = [result for result in results if result.status != "interrupted"]
+    checked = counted(finished)
     total = len(checked)
-    down = [result for result in checked if not result.up]
+    down = [result for result in checked if result.down]
     partial = [result for result in checked if result.status == "partial"]
     up = total - len(down)
-    left_out = len(results) - total
+    left_out = len(finished) - total
+    unfinished = len(results) - len(finished)
     code, word, named = (2, "down", down) if down else (1, "partial", partial)
     if named:
         names = name_some(named, all_addresses)
@@ -1440,6 +1476,8 @@ def report_nagios(results: list, all_addresses: bool = False) -> tuple:
         code, text = 3, "nothing was checked"
     if left_out:
         text += "; {} unsupported".format(left_out)
+    if unfinished:
+        text += "; {} not finished".format(unfinished)
     performance = " ".join(
         "{}={};;;0;{}".format(name, value, total)
         for name, value in (("up", up), ("down", len(down)), ("partial", len(partial)))
@@ -1505,7 +1543,7 @@ def exit_code(results: list, fail: bool, fail_partial: bool) -> int:
     if fail_partial:
         return 0 if all(result.status == "ok" for result in checked) else 1
     if fail:
-        return 0 if all(result.up for result in checked) else 1
+        return 1 if any(result.down for result in checked) else 0
     return 0
 
 
@@ -1516,6 +1554,7 @@ class Progress:
     def __init__(self, total, deadline):
         self.total = total
         self.deadline = deadline  # of time.monotonic(), when all is over as a rule
+        self.began = time.monotonic()
         self.done = self.up = self.down = 0
         self.shown = ""
 
@@ -1523,10 +1562,13 @@ class Progress:
         self.done += 1
         if result.up:
             self.up += 1
-        elif result.target.kind != UNSUPPORTED:
+        elif result.down and result.target.kind != UNSUPPORTED:
             self.down += 1
 
     def draw(self) -> None:
+        """Shows how far the run is, from the first second on."""
+        if time.monotonic() < self.began + 1:
+            return
         left = max(0, self.deadline - time.monotonic())
         text = "{} of {} done, {} up, {} down, {:.0f} s left".format(
             self.done, max(self.total, self.done), self.up, self.down, left
@@ -1592,9 +1634,13 @@ def write_output(path: str, text: str) -> None:
             with open(temporary, "xb") as file:
                 file.write(data)
             os.replace(temporary, target)
-        except OSError:
+        except OSError as error:
             remove_if_there(temporary)
-            raise
+            if error.errno not in (errno.EBUSY, errno.EXDEV):
+                raise
+            # A file that is mounted into a container cannot be renamed onto.
+            with open(target, "wb") as file:
+                file.write(data)
     except BrokenPipeError:
         pass
     except OSError as error:
@@ -1702,7 +1748,7 @@ class Monitor:
 
     def _on_result(self, result):
         self.running.discard(result.target)
-        if result.failed_stage and result.failed_stage.failure.kind == "interrupted":
+        if result.status == "interrupted":
             return
         self.on_probe(self.tallies[result.target], result)
 
@@ -1828,6 +1874,8 @@ def add_input_options(parser) -> None:
     add("-o", "--output", metavar="FILE", type=path, help=help_text)
     add("--no-scrape", action="store_true", help="announce only")
     add("--no-announce", action="store_true", help="scrape only, as for private trackers")
+    port = whole_number(1, 65535)
+    add("--port", type=port, metavar="N", help="what is announced (default one drawn at random)")
     add_http_options(parser, "tracker_checker.py/" + VERSION)
 
 
@@ -1863,14 +1911,23 @@ def parse_arguments(argv: list, prog: str):
     monitor = "monitor" in argv
     parser = parser_for(monitor, prog)
     options, positionals = tie_options(parser, argv)
+    if "--format=nagios" in options:
+        # A plugin that fails says so in its own way.
+        parser.error = end_as_unknown
     if monitor and positionals[:1] != ["monitor"]:
         monitor, parser = False, parser_for(False, prog)
         options, positionals = tie_options(parser, argv)
+    upstream = monitor and positionals[1:2] == ["udp"] and any(
+        word.startswith("--url=") for word in options
+    )
     if monitor:
-        positionals = positionals[1:]
-        if positionals[:1] == ["udp"] and any(word.startswith("--url") for word in options):
-            positionals = positionals[1:]
+        positionals = positionals[2:] if upstream else positionals[1:]
     arguments = parse_tied(parser, options, positionals)
+    if upstream:
+        for target in arguments.targets:
+            if target.kind == HTTP:
+                text = "monitor udp --url {!r}: a udp URL is expected; without the word udp any is"
+                parser.error(text.format(target.given))
     arguments.monitor = monitor
     if arguments.output == "-":
         arguments.output = None
@@ -1881,6 +1938,12 @@ def parse_arguments(argv: list, prog: str):
     if arguments.no_scrape and arguments.no_announce:
         parser.error("--no-scrape with --no-announce leaves nothing to check")
     return arguments
+
+
+def end_as_unknown(message: str) -> None:
+    """Ends the process as a Nagios plugin that cannot tell."""
+    write_stdout(nagios_line(3, message))
+    raise SystemExit(3)
 
 
 def parser_for(monitor: bool, prog: str):
@@ -1920,6 +1983,8 @@ def make_runner(arguments, targets) -> Runner:
         announce=not arguments.no_announce,
         scrape=not arguments.no_scrape,
         all_addresses=arguments.all_addresses,
+        port=arguments.port or random.randint(*FREE_PORTS),
+        peer_id=PEER_ID_BEGINNING + bytes(random.choice(PEER_ID_CHARACTERS) for _ in range(12)),
         http=http_options_of(arguments),
     )
     http = sum(target.kind in (HTTP, HEALTH) for target in targets)
@@ -1929,8 +1994,11 @@ def make_runner(arguments, targets) -> Runner:
     return Runner(settings, *share_open_files(available, names), keep_names=not arguments.monitor)
 
 
-def on_signals(function) -> None:
-    """Calls function(number) on the first SIGINT or SIGTERM; the second ends the process."""
+def on_signals(function, hangup: bool = False) -> None:
+    """Calls function(number) on the first SIGINT or SIGTERM; the second ends the process.
+
+    With hangup also on SIGHUP, where that is not ignored, as under nohup.
+    """
     seen = []
 
     def handle(number, frame):
@@ -1939,14 +2007,17 @@ def on_signals(function) -> None:
         seen.append(number)
         function(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hangup and hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         signal.signal(number, handle)
 
 
 def run_checks(arguments, targets) -> int:
     """Checks the targets once and writes the report; returns the exit code."""
     streaming = arguments.format == "ndjson" and not arguments.output
-    shown = is_terminal(sys.stderr) and not (streaming and is_terminal(sys.stdout))
+    shown = is_terminal(sys.stderr) and os.environ.get("TERM", "dumb") != "dumb" and not streaming
     runner = make_runner(arguments, targets)
     on_signals(runner.interrupt)
     waves = 1 + len(targets) // runner.places
@@ -1983,7 +2054,7 @@ def run_monitor(arguments, targets) -> int:
     if not targets:
         raise ConfigurationError("argument", "nothing to monitor")
     runner = make_runner(arguments, targets)
-    on_signals(runner.interrupt)
+    on_signals(runner.interrupt, hangup=True)
     metrics = None
     if arguments.format == "prometheus":
         metrics = MetricsFile(arguments.output, runner.call_at)
@@ -2052,6 +2123,8 @@ def main(argv: list, prog: str = "tracker_checker.py") -> int:
 # The wire format of BEP 15: pure functions, values in and bytes out, and back.
 PROTOCOL_ID = 0x41727101980
 CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
+SHORT_ANNOUNCE = "; opentracker answers so when the torrent is not on its list"
+ANNOUNCE_IPV6 = 4  # what some trackers answer an announce with over IPv6
 ACTIONS = ("connect", "announce", "scrape", "error")
 EVENTS = {"none": 0, "completed": 1, "started": 2, "stopped": 3}
 HASHES_PER_SCRAPE = 74
@@ -2110,9 +2183,7 @@ class Announce(
     def parse(self, reply: bytes, ipv6: bool) -> AnnounceReply:
         """Raises ValueError for a reply that is too short."""
         if len(reply) < 20:
-            hint = ""
-            if len(reply) == 8:
-                hint = "; opentracker answers so when the torrent is not on its list"
+            hint = SHORT_ANNOUNCE if len(reply) == 8 else ""
             raise ValueError("{} bytes, 20 are expected{}".format(len(reply), hint))
         _, transaction_id, interval, leechers, seeders = struct.unpack_from(">iiiii", reply)
         size, family = (18, socket.AF_INET6) if ipv6 else (6, socket.AF_INET)
@@ -2171,6 +2242,8 @@ def parse_reply(request, action: int, reply: bytes, ipv6: bool):
         _, transaction_id = struct.unpack_from(">ii", reply)
         return ErrorReply(transaction_id, text_of(reply[8:].rstrip(b"\0")))
     name = ACTIONS[request.action]
+    if ipv6 and action == ANNOUNCE_IPV6 and request.action == ANNOUNCE:
+        action = ANNOUNCE
     if action != request.action:
         text = "the reply to {} has action {}, {} is expected".format(name, action, request.action)
         return Failure("invalid_response", text)
@@ -2211,9 +2284,9 @@ class Exchange:
 
     The strategy: one connect, whose connection id then carries all requests, up to eight at a
     time. BEP 15 sends again after 15, 30, 60 … seconds; nobody waits that long, so every request,
-    the connect too, is sent again 1, 2, 4, 8 … units after the send before, where the unit is a
-    fifteenth of the time that was left when it was first sent, one second at most. So four sends
-    fit into any time that is left, and the fourth still has half of it to be answered.
+    the connect too, is sent six times within the time that was left when it was first sent, and
+    each wait is half as long again as the one before: of five seconds at 0, 0.24, 0.6, 1.1, 1.9
+    and 3.2. Where a tenth of the datagrams is lost each way, a request then fails once in 20,000.
     A resend keeps its transaction id: a late reply to an earlier send counts, and the second of
     two replies belongs to nobody any more. What carries an unknown transaction id is ignored.
     held means that it connects, but sends no request until release(): of several addresses only
@@ -2226,6 +2299,10 @@ class Exchange:
     """
 
     IN_FLIGHT = 8
+    SENDS = 6
+    GROWTH = 1.5  # how much longer each wait is than the one before
+    # What the waits add up to, in terms of the first.
+    WAITS = (GROWTH ** SENDS - 1) / (GROWTH - 1)
 
     __slots__ = (
         "requests replies replied_at ipv6 deadline held connection_id connected_at reconnected"
@@ -2264,11 +2341,13 @@ class Exchange:
         datagrams = []
         wake_at = self.deadline
         for transaction_id, pending in self.pending.items():
-            if pending.next_send <= now:
+            if pending.next_send <= now and pending.sends < self.SENDS:
                 datagrams.append(pending.request.encode(self.connection_id, transaction_id))
                 pending.sends += 1
                 pending.next_send = now + pending.wait
-                pending.wait *= 2
+                pending.wait *= self.GROWTH
+            if pending.sends == self.SENDS:
+                pending.next_send = self.deadline
             if pending.next_send < wake_at:
                 wake_at = pending.next_send
         self.wake_at = wake_at
@@ -2326,7 +2405,7 @@ class Exchange:
         transaction_id = new_transaction_id()
         while transaction_id in self.pending:
             transaction_id = new_transaction_id()
-        wait = min((self.deadline - now) / (1 + 2 + 4 + 8), 1)
+        wait = (self.deadline - now) / self.WAITS
         self.pending[transaction_id] = Pending(request, index, now, wait)
         self.wake_at = now
 
@@ -2365,6 +2444,13 @@ class Exchange:
 
 
 # --- carried region: udp conversation (home: udp_tracker_client.py) ---
+def progress_of(exchange: Exchange) -> tuple:
+    """Returns how far an exchange got, to be compared: answers to requests come before all."""
+    answers = [reply for reply in exchange.replies if reply and not isinstance(reply, Failure)]
+    asked = not exchange.held
+    return asked and bool(answers), len(answers), asked
+
+
 class Conversation:
     """A tracker asked over UDP at all of its addresses: the sockets around the exchanges.
 
@@ -2372,20 +2458,20 @@ class Conversation:
     selector finds readable (the selector's data is the owner), until finished; end(failure, now)
     ends it before its time. Nothing here blocks. The checker needs owner, leave and end().
 
-    All addresses may connect, as the race has it; the one that leads goes on to the requests. An
-    answer from there, an error reply too, ends the others. leave(conversation, socket, address,
-    exchange, now) is called before a socket is closed.
+    All addresses may connect, as the race has it; the one that leads goes on to the requests.
+    Answers to all of them from there, error replies too, end the others. leave(conversation,
+    socket, address, exchange, now) is called before a socket is closed.
 
-    At the end answered says whether the tracker answered, exchange is where it did and address its
-    address. Where it did not, they are of the first that failed, or of the first that had got as
-    far as to the requests (None where no socket could be opened), and race has the failures.
+    At the end answered says whether the tracker answered anything, exchange is where it answered
+    most and address its address. Where it answered nothing they are of the first that failed, or of
+    the first that had got as far as to the requests (None where no socket could be opened), and
+    race has the failures.
     """
 
     READS = 16  # datagrams taken from a socket at a time, so that a flood cannot hold the caller
 
     __slots__ = (
-        "requests deadline selector owner trace leave race exchanges answered exchange address"
-        " wake_at"
+        "requests deadline selector owner trace leave race exchanges exchange address wake_at"
     ).split()
 
     def __init__(
@@ -2399,7 +2485,6 @@ class Conversation:
         self.leave = leave
         self.race = Race(addresses, now, deadline)
         self.exchanges = {}  # socket: (address, exchange), in the order in which they started
-        self.answered = False
         self.exchange = None
         self.address = None
         self.wake_at = now
@@ -2407,6 +2492,10 @@ class Conversation:
     @property
     def finished(self) -> bool:
         return not self.exchanges and self.race.due_at is None
+
+    @property
+    def answered(self) -> bool:
+        return self.exchange is not None and progress_of(self.exchange)[1] > 0
 
     def advance(self, now: float) -> None:
         """Opens the sockets and sends the datagrams that are due, and sets wake_at."""
@@ -2419,6 +2508,7 @@ class Conversation:
             if address is None:
                 break
             self._open(address, now)
+        self._ask_leader(now)
         self._set_wake_at()
 
     def read(self, sock, now: float) -> None:
@@ -2437,10 +2527,12 @@ class Conversation:
             pass
         except OSError as error:
             exchange.fail(network_failure(error), now)
-        if exchange.connection_id is not None and address not in self.race.reached:
-            self.race.reach(address)
-            self._let_leader_ask(now)
-        self._send(sock, now)
+        if exchange.held and exchange.connection_id is not None:
+            if address not in self.race.reached:
+                self.race.reach(address)
+            self._ask_leader(now)
+        if sock in self.exchanges:
+            self._send(sock, now)
         self._set_wake_at()
 
     def end(self, failure: "Failure", now: float) -> None:
@@ -2488,32 +2580,28 @@ class Conversation:
             self._finish(sock, now)
 
     def _finish(self, sock, now):
-        """Closes an exchange that has ended; where the tracker answered, the others as well."""
+        """Closes an exchange that has ended; where all was answered, the others as well."""
         address, exchange = self.exchanges.pop(sock)
         failures = [reply for reply in exchange.replies if isinstance(reply, Failure)]
-        # Where another address is being asked already, it decides.
-        decides = self.race.leader in (None, address)
-        self.answered = decides and len(failures) < len(exchange.replies)
-        got_further = self.exchange is not None and self.exchange.held and not exchange.held
-        if self.answered or self.exchange is None or got_further:
+        if exchange.held and self.race.asked and not failures:
+            # An error reply to its connect does not end another address that is being asked.
+            failures = [Failure("invalid_response", exchange.replies[0].message)]
+        if self.exchange is None or progress_of(exchange) > progress_of(self.exchange):
             self.address, self.exchange = address, exchange
         self._close(sock, address, exchange, now)
-        if self.answered:
+        if failures:
+            self.race.fail(address, failures[-1], now)
+            self._ask_leader(now)
+        else:
             self.race.stop()
             for other in list(self.exchanges):
                 self._close(other, *self.exchanges.pop(other), now)
-        else:
-            if failures:
-                failure = failures[-1]
-            else:
-                # An error reply to the connect, from an address that does not lead.
-                failure = Failure("invalid_response", exchange.replies[0].message)
-            self.race.fail(address, failure, now)
-            self._let_leader_ask(now)
 
-    def _let_leader_ask(self, now):
+    def _ask_leader(self, now):
+        """Lets the exchange go on to the requests that is to be asked now, if there is one."""
+        leader = self.race.take_leader(now)
         for address, exchange in self.exchanges.values():
-            if address == self.race.leader and exchange.held:
+            if address == leader:
                 exchange.release(now)
 
     def _close(self, sock, address, exchange, now):
@@ -2523,7 +2611,7 @@ class Conversation:
         sock.close()
 
     def _set_wake_at(self):
-        self.wake_at = self.deadline if self.race.due_at is None else self.race.due_at
+        self.wake_at = self.deadline if self.race.wake_at is None else self.race.wake_at
         for _, exchange in self.exchanges.values():
             self.wake_at = min(self.wake_at, exchange.wake_at)
 
@@ -2661,8 +2749,7 @@ def read_reply(response: "HttpResponse"):
 def broken_reply(response: "HttpResponse", problem: str) -> "Failure":
     """Returns the Failure that shows a reply that nothing can be read from."""
     encoding = response.headers.get("content-encoding")
-    text = "{}HTTP {} {}, {}, {}{}: {}".format(
-        response.redirected or "",
+    text = "HTTP {} {}, {}, {}{}: {}".format(
         response.status,
         excerpt(response.reason),
         excerpt(response.headers.get("content-type") or "no content type"),
@@ -2731,11 +2818,13 @@ SECRET_HEADERS = ("Authorization", "Cookie", "Host", "Proxy-Authorization")
 HttpOptions = namedtuple("HttpOptions", "ip_version user_agent headers tls environ trace")
 
 
-def fetch(url: str, options: HttpOptions, deadline: float, limit: int):
-    """Steps that get a URL, through redirects; they return its HttpResponse.
+def fetch(url: str, options: HttpOptions, deadline: float, limit: int, read=None):
+    """Steps that get a URL, through redirects; they return (its HttpResponse, what was read).
 
-    limit is how many bytes the body may have; with None it is not read. The deadline is kept by
-    who runs the steps; here it only spaces out the addresses. Credentials, cookies and a Host
+    limit is how many bytes the body may have; with None it is not read. read(response) returns
+    what is read from it, or raises Failure: an address that answers with junk so gives way to the
+    others of its host. The deadline is kept by who runs the steps; here it only spaces out the
+    addresses. Credentials, cookies and a Host
     header given as options go to the URL's own scheme, host and port only. They raise Failure
     (resolve_failed, timeout, refused, unreachable, tls, invalid_response, too_large, redirect;
     http_status where a proxy refuses, or an error status has a broken body).
@@ -2747,11 +2836,11 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int):
         credentials = first.credentials if home else None
         headers = request_headers(options, target, credentials, home)
         try:
-            response = yield from get(target, headers, options, deadline, limit)
+            response, value = yield from get(target, headers, options, deadline, limit, read)
         except Failure as failure:
-            raise Failure(failure.kind, redirected + str(failure))
+            raise failure.copy(redirected)
         if response.status not in REDIRECT_STATUSES:
-            return response._replace(redirected=redirected)
+            return response, value
         url = redirect_target(url, response.headers.get("location"))
         target = split_url(url)
         # Who was once sent elsewhere is not trusted with the way back.
@@ -2762,53 +2851,70 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int):
     raise Failure("redirect", "more than {} redirects".format(REDIRECTS))
 
 
-def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, limit: int):
-    """Steps that send one request, no redirects, and return its HttpResponse."""
+def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, limit: int, read):
+    """Steps that send one request, no redirects, and return (its HttpResponse, what was read)."""
     try:
         proxy = proxy_for(target, options.environ)
     except ValueError as error:
         raise Failure("unreachable", str(error))
-    stream = yield from open_stream(target, proxy, options, deadline)
-    try:
-        authority, path = request_parts(target)
-        url = "{}://{}{}".format(target.scheme, authority, path)
-        if proxy and target.scheme == "http":
-            path = url
-            add_proxy_authorization(headers, proxy)
-        if options.trace:
-            options.trace("-> {} GET {}".format(stream.address, url))
-        sent = time.monotonic()
-        response = yield from request(stream, "GET", path, headers, limit)
-        if options.trace:
-            elapsed = (time.monotonic() - sent) * 1000
-            text = "<- {} HTTP {}, {:.1f} ms after the request"
-            options.trace(text.format(stream.address, response.status, elapsed))
-        return response._replace(address=stream.address)
-    finally:
-        stream.close()
+    authority, path = request_parts(target)
+    url = "{}://{}{}".format(target.scheme, authority, path)
+    if proxy and target.scheme == "http":
+        path = url
+        add_proxy_authorization(headers, proxy)
 
+    def ask(address):
+        stream = yield from open_stream(address, target, proxy, options)
+        try:
+            if options.trace:
+                options.trace("-> {} GET {}".format(stream.address, url))
+            sent = time.monotonic()
+            response = yield from request(stream, "GET", path, headers, limit)
+            if options.trace:
+                elapsed = (time.monotonic() - sent) * 1000
+                text = "<- {} HTTP {}, {:.1f} ms after the request"
+                options.trace(text.format(stream.address, response.status, elapsed))
+        finally:
+            stream.close()
+        response = response._replace(address=stream.address)
+        unread = read is None or response.status in REDIRECT_STATUSES
+        return response, None if unread else read(response)
 
-def open_stream(target: "Url", proxy: "Url", options: HttpOptions, deadline: float):
-    """Steps that return a Stream to the target, through the proxy that is not None, TLS and all."""
     peer, port = target, port_of(target)
     if proxy:
         peer, port = proxy, proxy.port or PROXY_PORT
-    stream = None
     try:
-        stream = yield from connect(peer.host, port, options.ip_version, deadline, options.trace)
+        addresses = yield from find_addresses(peer.host, port, options.ip_version)
+    except Failure as failure:
+        raise failure.copy("the proxy: ") if proxy else failure
+    return (yield from try_addresses(addresses, ask, deadline))
+
+
+def open_stream(address: tuple, target: "Url", proxy: "Url", options: HttpOptions):
+    """Steps that return a Stream to the target, TLS and all: an attempt at one address.
+
+    The address is the target's, or that of the proxy that is not None.
+    """
+    if options.trace:
+        options.trace("connecting to {}".format(show_address(address)))
+    stream = None
+    through = proxy
+    try:
+        stream = yield from connect(address)
+        yield TURN
         if proxy and target.scheme == "https":
             yield from open_tunnel(stream, target, proxy)
-    except Failure as failure:
-        if stream:
-            stream.close()
-        raise Failure(failure.kind, "the proxy: {}".format(failure)) if proxy else failure
-    try:
         if target.scheme == "https":
+            # What fails from here on is the target's.
+            through = None
             yield from stream.start_tls(target.host, options.tls)
         return stream
-    except BaseException:
-        # GeneratorExit, too: the steps may be given up where they wait.
-        stream.close()
+    except BaseException as error:
+        # GeneratorExit, too: another address may answer while this one waits for its turn.
+        if stream:
+            stream.close()
+        if through and isinstance(error, Failure):
+            raise error.copy("the proxy: ")
         raise
 
 
@@ -2962,10 +3068,10 @@ CONTENT_LENGTH = re.compile("0*([0-9]+) *(,|$)")
 DICTIONARY = re.compile(rb"d[0-9]{1,20}:")
 GZIP = b"\x1f\x8b"
 
-# headers has names in lower case. address is that of the server, or of the proxy before it, and
-# redirected what messages have in front of them ("redirected to …: ", or nothing).
-HttpResponse = namedtuple("HttpResponse", "status reason headers body address redirected")
-HttpResponse.__new__.__defaults__ = (None, None)
+# headers has names in lower case; address is that of the server, or of the proxy before it, None
+# before it is known.
+HttpResponse = namedtuple("HttpResponse", "status reason headers body address")
+HttpResponse.__new__.__defaults__ = (None,)
 
 
 class ReplyParser:
@@ -3224,44 +3330,97 @@ class Lookup(namedtuple("Lookup", "host port version")):
         return "{}: the name lookup took too long".format(self.host)
 
 
-def connect(host: str, port: int, version: int, deadline: float, trace=None):
-    """Steps that connect over TCP to the first address of a host that takes it (see Race).
+# What an attempt at an address yields once it has reached it: it goes on when it is to ask.
+TURN = Wait({}, None, "connected, but its turn did not come")
+# Kinds of what a tracker, or a proxy, has said itself: no other address is asked then.
+ANSWERS = ("http_status", "failure_reason")
 
-    They return a Stream, and raise Failure (resolve_failed, refused, unreachable, timeout).
-    """
+
+def find_addresses(host: str, port: int, version: int):
+    """Steps that return the addresses of a host; Failure (resolve_failed, unreachable, timeout)."""
     if literal_version(host):
-        addresses = look_up(host, port, version)
-    else:
-        addresses = yield Lookup(host, port, version)
+        return look_up(host, port, version)
+    return (yield Lookup(host, port, version))
+
+
+def try_addresses(addresses: list, attempt, deadline: float):
+    """Steps that run attempt(address), steps too, at the addresses of a host, as the Race has it.
+
+    An attempt yields TURN when it has reached its address. They return what the first attempt
+    returns that comes to its end. One that fails gives way to the others, unless that is an
+    answer; where all fail, the Failure names all.
+    """
     race = Race(addresses, time.monotonic(), deadline)
-    trying = {}  # socket: address
-    try:
-        while trying or race.due_at is not None:
-            address = race.take_due(time.monotonic())
-            if address:
-                if trace:
-                    trace("connecting to {}".format(show_address(address)))
-                try:
-                    trying[open_socket(address, socket.SOCK_STREAM)] = address
-                except OSError as error:
-                    race.fail(address, network_failure(error), time.monotonic())
-                continue
-            writable = dict.fromkeys(trying, selectors.EVENT_WRITE)
-            for sock in (yield Wait(writable, race.due_at, "no answer to the connection")):
-                number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                address = trying.pop(sock)
-                if not number:
-                    return Stream(sock, show_address(address))
-                sock.close()
-                failure = network_failure(OSError(number, os.strerror(number)))
-                race.fail(address, failure, time.monotonic())
-    except Failure as failure:
-        for address in trying.values():
+    attempts, waits = {}, {}  # by address: the steps that run there, and what they wait for
+
+    def go_on(address, outcome):
+        """Lets an attempt go on; raises StopIteration with what it returns, or a Failure."""
+        steps = attempts[address]
+        try:
+            wait = steps.throw(outcome) if isinstance(outcome, Failure) else steps.send(outcome)
+        except Failure as failure:
+            del attempts[address]
+            waits.pop(address, None)
+            if failure.kind in ANSWERS:
+                failure.address = show_address(address)
+                raise
             race.fail(address, failure, time.monotonic())
+        else:
+            waits[address] = wait
+            if wait is TURN:
+                race.reach(address)
+
+    try:
+        while True:
+            now = time.monotonic()
+            address = race.take_due(now)
+            if address:
+                attempts[address] = attempt(address)
+            else:
+                address = race.take_leader(now)
+            if address:
+                go_on(address, None)
+                continue
+            if not attempts:
+                raise race.combined_failure()
+            events = {}
+            for wait in waits.values():
+                events.update(wait.events)
+            try:
+                ready = yield Wait(events, race.wake_at, "no answer in time")
+            except Failure as failure:
+                # Time is up, or the run is interrupted: each says where it was.
+                for address, wait in list(waits.items()):
+                    text = wait.late if failure.kind == "timeout" else str(failure)
+                    go_on(address, Failure(failure.kind, text))
+                raise race.combined_failure()
+            for address, wait in list(waits.items()):
+                found = [sock for sock in ready if sock in wait.events]
+                if found:
+                    go_on(address, found)
+    except StopIteration as end:
+        return end.value
     finally:
-        for sock in trying:
-            sock.close()
-    raise race.combined_failure()
+        for steps in attempts.values():
+            steps.close()
+
+
+def connect(address: tuple):
+    """Steps that return a Stream to an address; Failure (refused, unreachable, timeout)."""
+    try:
+        sock = open_socket(address, socket.SOCK_STREAM)
+    except OSError as error:
+        raise network_failure(error)
+    try:
+        yield Wait({sock: selectors.EVENT_WRITE}, None, "no answer to the connection")
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise network_failure(OSError(number, os.strerror(number)))
+    except BaseException:
+        # GeneratorExit, too: steps may be given up where they wait.
+        sock.close()
+        raise
+    return Stream(sock, show_address(address))
 
 
 class Stream:
@@ -3829,29 +3988,38 @@ class Race:
 
     The first address is due at once, the next a quarter of a second after the one before or as
     soon as one has failed (the way of RFC 8305), so that a dead address does not hide a live one.
-    Over UDP, where several may be reached, the first of them leads: it alone is asked what the
-    user wants to know. When it fails, the next one leads.
+    The first that is reached leads: it is asked what the user wants to know. When it fails, or
+    has said nothing for a quarter of the time that was left, the next one that was reached is
+    asked as well, and any answer counts.
 
-    due_at is when the next address is due, None where none is left. failures has
-    [(address, Failure)] in the order in which they failed. Times are seconds of any one clock.
+    due_at is when the next address is due, None where none is left; wake_at when something is due
+    at all. failures has [(address, Failure)] in the order in which they failed. Times are seconds
+    of any one clock.
     """
 
     HEAD_START = 0.25
+    PATIENCE = 0.25  # of the time that is left
 
-    __slots__ = "waiting head_start due_at reached failures".split()
+    __slots__ = "waiting head_start deadline due_at reached asked patience_ends failures".split()
 
     def __init__(self, addresses: list, now: float, deadline: float):
         self.waiting = tuple(addresses)
         # However little time there is, all get their turn in the first half of it.
         self.head_start = min(self.HEAD_START, max(0, deadline - now) / (2 * len(addresses)))
+        self.deadline = deadline
         self.due_at = now
-        self.reached = ()
+        self.reached = ()  # those that are not asked yet
+        self.asked = ()
+        self.patience_ends = now
         self.failures = ()
 
     @property
-    def leader(self):
-        """The address that is asked, None while none was reached."""
-        return self.reached[0] if self.reached else None
+    def wake_at(self) -> float:
+        """When take_due() or take_leader() has something, None while nothing is to be had."""
+        times = [self.due_at] if self.due_at is not None else []
+        if self.reached:
+            times.append(self.patience_ends)
+        return min(times, default=None)
 
     def take_due(self, now: float):
         """Returns the address that is to be tried now, None while there is none."""
@@ -3859,6 +4027,15 @@ class Race:
             return None
         address, self.waiting = self.waiting[0], self.waiting[1:]
         self.due_at = now + self.head_start if self.waiting else None
+        return address
+
+    def take_leader(self, now: float):
+        """Returns the address that is to be asked now, None while there is none."""
+        if not self.reached or now < self.patience_ends:
+            return None
+        address, self.reached = self.reached[0], self.reached[1:]
+        self.asked += (address,)
+        self.patience_ends = now + (self.deadline - now) * self.PATIENCE
         return address
 
     def reach(self, address: tuple) -> None:
@@ -3869,26 +4046,28 @@ class Race:
         """Notes that an address has failed, and for what reason."""
         self.failures += ((address, failure),)
         self.reached = tuple(other for other in self.reached if other != address)
-        if self.waiting and not self.reached:
-            self.due_at = now
+        self.asked = tuple(other for other in self.asked if other != address)
+        if not self.asked:
+            self.patience_ends = now
+            if self.waiting and not self.reached:
+                self.due_at = now
 
     def stop(self) -> None:
-        """Tries no further address."""
-        self.waiting = ()
+        """Tries and asks no further address."""
+        self.waiting = self.reached = ()
         self.due_at = None
 
     def combined_failure(self) -> "Failure":
-        """Returns one Failure for all: the kind is that of the last, the message names each."""
+        """Returns one Failure for all: of the kind of the last; where they differ it names each."""
         kind = self.failures[-1][1].kind
-        if len(self.failures) == 1:
-            return Failure(kind, str(self.failures[0][1]))
-        return Failure(
-            kind,
-            "; ".join(
+        texts = [str(failure) for _, failure in self.failures]
+        if len(set(texts)) > 1:
+            texts = [
                 "{}: {}".format(show_address(address), failure)
                 for address, failure in self.failures
-            ),
-        )
+            ]
+            return Failure(kind, "; ".join(texts))
+        return Failure(kind, texts[0])
 
 
 # --- end of carried region: addresses ---
@@ -3896,11 +4075,19 @@ class Race:
 
 # --- carried region: output (home: udp_tracker_client.py) ---
 class Failure(Exception):
-    """Why a request has no answer: `kind` is a word for programs, the text is for people."""
+    """Why a request has no answer: `kind` is a word for programs, the text is for people.
 
-    def __init__(self, kind, message):
+    address, as text, is where it was said, None where that does not matter.
+    """
+
+    def __init__(self, kind, message, address=None):
         super().__init__(message)
         self.kind = kind
+        self.address = address
+
+    def copy(self, before: str = "") -> "Failure":
+        """Returns the same without its traceback, which keeps sockets and buffers; text before."""
+        return Failure(self.kind, before + str(self), self.address)
 
 
 def escape(text: str) -> str:

@@ -45,6 +45,8 @@ VERSION = "0.1.0"
 # The wire format of BEP 15: pure functions, values in and bytes out, and back.
 PROTOCOL_ID = 0x41727101980
 CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
+SHORT_ANNOUNCE = "; opentracker answers so when the torrent is not on its list"
+ANNOUNCE_IPV6 = 4  # what some trackers answer an announce with over IPv6
 ACTIONS = ("connect", "announce", "scrape", "error")
 EVENTS = {"none": 0, "completed": 1, "started": 2, "stopped": 3}
 HASHES_PER_SCRAPE = 74
@@ -103,9 +105,7 @@ class Announce(
     def parse(self, reply: bytes, ipv6: bool) -> AnnounceReply:
         """Raises ValueError for a reply that is too short."""
         if len(reply) < 20:
-            hint = ""
-            if len(reply) == 8:
-                hint = "; opentracker answers so when the torrent is not on its list"
+            hint = SHORT_ANNOUNCE if len(reply) == 8 else ""
             raise ValueError("{} bytes, 20 are expected{}".format(len(reply), hint))
         _, transaction_id, interval, leechers, seeders = struct.unpack_from(">iiiii", reply)
         size, family = (18, socket.AF_INET6) if ipv6 else (6, socket.AF_INET)
@@ -164,6 +164,8 @@ def parse_reply(request, action: int, reply: bytes, ipv6: bool):
         _, transaction_id = struct.unpack_from(">ii", reply)
         return ErrorReply(transaction_id, text_of(reply[8:].rstrip(b"\0")))
     name = ACTIONS[request.action]
+    if ipv6 and action == ANNOUNCE_IPV6 and request.action == ANNOUNCE:
+        action = ANNOUNCE
     if action != request.action:
         text = "the reply to {} has action {}, {} is expected".format(name, action, request.action)
         return Failure("invalid_response", text)
@@ -204,9 +206,9 @@ class Exchange:
 
     The strategy: one connect, whose connection id then carries all requests, up to eight at a
     time. BEP 15 sends again after 15, 30, 60 … seconds; nobody waits that long, so every request,
-    the connect too, is sent again 1, 2, 4, 8 … units after the send before, where the unit is a
-    fifteenth of the time that was left when it was first sent, one second at most. So four sends
-    fit into any time that is left, and the fourth still has half of it to be answered.
+    the connect too, is sent six times within the time that was left when it was first sent, and
+    each wait is half as long again as the one before: of five seconds at 0, 0.24, 0.6, 1.1, 1.9
+    and 3.2. Where a tenth of the datagrams is lost each way, a request then fails once in 20,000.
     A resend keeps its transaction id: a late reply to an earlier send counts, and the second of
     two replies belongs to nobody any more. What carries an unknown transaction id is ignored.
     held means that it connects, but sends no request until release(): of several addresses only
@@ -219,6 +221,10 @@ class Exchange:
     """
 
     IN_FLIGHT = 8
+    SENDS = 6
+    GROWTH = 1.5  # how much longer each wait is than the one before
+    # What the waits add up to, in terms of the first.
+    WAITS = (GROWTH ** SENDS - 1) / (GROWTH - 1)
 
     __slots__ = (
         "requests replies replied_at ipv6 deadline held connection_id connected_at reconnected"
@@ -257,11 +263,13 @@ class Exchange:
         datagrams = []
         wake_at = self.deadline
         for transaction_id, pending in self.pending.items():
-            if pending.next_send <= now:
+            if pending.next_send <= now and pending.sends < self.SENDS:
                 datagrams.append(pending.request.encode(self.connection_id, transaction_id))
                 pending.sends += 1
                 pending.next_send = now + pending.wait
-                pending.wait *= 2
+                pending.wait *= self.GROWTH
+            if pending.sends == self.SENDS:
+                pending.next_send = self.deadline
             if pending.next_send < wake_at:
                 wake_at = pending.next_send
         self.wake_at = wake_at
@@ -319,7 +327,7 @@ class Exchange:
         transaction_id = new_transaction_id()
         while transaction_id in self.pending:
             transaction_id = new_transaction_id()
-        wait = min((self.deadline - now) / (1 + 2 + 4 + 8), 1)
+        wait = (self.deadline - now) / self.WAITS
         self.pending[transaction_id] = Pending(request, index, now, wait)
         self.wake_at = now
 
@@ -358,6 +366,13 @@ class Exchange:
 
 
 # --- carried region: udp conversation (home: udp_tracker_client.py) ---
+def progress_of(exchange: Exchange) -> tuple:
+    """Returns how far an exchange got, to be compared: answers to requests come before all."""
+    answers = [reply for reply in exchange.replies if reply and not isinstance(reply, Failure)]
+    asked = not exchange.held
+    return asked and bool(answers), len(answers), asked
+
+
 class Conversation:
     """A tracker asked over UDP at all of its addresses: the sockets around the exchanges.
 
@@ -365,20 +380,20 @@ class Conversation:
     selector finds readable (the selector's data is the owner), until finished; end(failure, now)
     ends it before its time. Nothing here blocks. The checker needs owner, leave and end().
 
-    All addresses may connect, as the race has it; the one that leads goes on to the requests. An
-    answer from there, an error reply too, ends the others. leave(conversation, socket, address,
-    exchange, now) is called before a socket is closed.
+    All addresses may connect, as the race has it; the one that leads goes on to the requests.
+    Answers to all of them from there, error replies too, end the others. leave(conversation,
+    socket, address, exchange, now) is called before a socket is closed.
 
-    At the end answered says whether the tracker answered, exchange is where it did and address its
-    address. Where it did not, they are of the first that failed, or of the first that had got as
-    far as to the requests (None where no socket could be opened), and race has the failures.
+    At the end answered says whether the tracker answered anything, exchange is where it answered
+    most and address its address. Where it answered nothing they are of the first that failed, or of
+    the first that had got as far as to the requests (None where no socket could be opened), and
+    race has the failures.
     """
 
     READS = 16  # datagrams taken from a socket at a time, so that a flood cannot hold the caller
 
     __slots__ = (
-        "requests deadline selector owner trace leave race exchanges answered exchange address"
-        " wake_at"
+        "requests deadline selector owner trace leave race exchanges exchange address wake_at"
     ).split()
 
     def __init__(
@@ -392,7 +407,6 @@ class Conversation:
         self.leave = leave
         self.race = Race(addresses, now, deadline)
         self.exchanges = {}  # socket: (address, exchange), in the order in which they started
-        self.answered = False
         self.exchange = None
         self.address = None
         self.wake_at = now
@@ -400,6 +414,10 @@ class Conversation:
     @property
     def finished(self) -> bool:
         return not self.exchanges and self.race.due_at is None
+
+    @property
+    def answered(self) -> bool:
+        return self.exchange is not None and progress_of(self.exchange)[1] > 0
 
     def advance(self, now: float) -> None:
         """Opens the sockets and sends the datagrams that are due, and sets wake_at."""
@@ -412,6 +430,7 @@ class Conversation:
             if address is None:
                 break
             self._open(address, now)
+        self._ask_leader(now)
         self._set_wake_at()
 
     def read(self, sock, now: float) -> None:
@@ -430,10 +449,12 @@ class Conversation:
             pass
         except OSError as error:
             exchange.fail(network_failure(error), now)
-        if exchange.connection_id is not None and address not in self.race.reached:
-            self.race.reach(address)
-            self._let_leader_ask(now)
-        self._send(sock, now)
+        if exchange.held and exchange.connection_id is not None:
+            if address not in self.race.reached:
+                self.race.reach(address)
+            self._ask_leader(now)
+        if sock in self.exchanges:
+            self._send(sock, now)
         self._set_wake_at()
 
     def end(self, failure: "Failure", now: float) -> None:
@@ -481,32 +502,28 @@ class Conversation:
             self._finish(sock, now)
 
     def _finish(self, sock, now):
-        """Closes an exchange that has ended; where the tracker answered, the others as well."""
+        """Closes an exchange that has ended; where all was answered, the others as well."""
         address, exchange = self.exchanges.pop(sock)
         failures = [reply for reply in exchange.replies if isinstance(reply, Failure)]
-        # Where another address is being asked already, it decides.
-        decides = self.race.leader in (None, address)
-        self.answered = decides and len(failures) < len(exchange.replies)
-        got_further = self.exchange is not None and self.exchange.held and not exchange.held
-        if self.answered or self.exchange is None or got_further:
+        if exchange.held and self.race.asked and not failures:
+            # An error reply to its connect does not end another address that is being asked.
+            failures = [Failure("invalid_response", exchange.replies[0].message)]
+        if self.exchange is None or progress_of(exchange) > progress_of(self.exchange):
             self.address, self.exchange = address, exchange
         self._close(sock, address, exchange, now)
-        if self.answered:
+        if failures:
+            self.race.fail(address, failures[-1], now)
+            self._ask_leader(now)
+        else:
             self.race.stop()
             for other in list(self.exchanges):
                 self._close(other, *self.exchanges.pop(other), now)
-        else:
-            if failures:
-                failure = failures[-1]
-            else:
-                # An error reply to the connect, from an address that does not lead.
-                failure = Failure("invalid_response", exchange.replies[0].message)
-            self.race.fail(address, failure, now)
-            self._let_leader_ask(now)
 
-    def _let_leader_ask(self, now):
+    def _ask_leader(self, now):
+        """Lets the exchange go on to the requests that is to be asked now, if there is one."""
+        leader = self.race.take_leader(now)
         for address, exchange in self.exchanges.values():
-            if address == self.race.leader and exchange.held:
+            if address == leader:
                 exchange.release(now)
 
     def _close(self, sock, address, exchange, now):
@@ -516,7 +533,7 @@ class Conversation:
         sock.close()
 
     def _set_wake_at(self):
-        self.wake_at = self.deadline if self.race.due_at is None else self.race.due_at
+        self.wake_at = self.deadline if self.race.wake_at is None else self.race.wake_at
         for _, exchange in self.exchanges.values():
             self.wake_at = min(self.wake_at, exchange.wake_at)
 
@@ -1239,29 +1256,38 @@ class Race:
 
     The first address is due at once, the next a quarter of a second after the one before or as
     soon as one has failed (the way of RFC 8305), so that a dead address does not hide a live one.
-    Over UDP, where several may be reached, the first of them leads: it alone is asked what the
-    user wants to know. When it fails, the next one leads.
+    The first that is reached leads: it is asked what the user wants to know. When it fails, or
+    has said nothing for a quarter of the time that was left, the next one that was reached is
+    asked as well, and any answer counts.
 
-    due_at is when the next address is due, None where none is left. failures has
-    [(address, Failure)] in the order in which they failed. Times are seconds of any one clock.
+    due_at is when the next address is due, None where none is left; wake_at when something is due
+    at all. failures has [(address, Failure)] in the order in which they failed. Times are seconds
+    of any one clock.
     """
 
     HEAD_START = 0.25
+    PATIENCE = 0.25  # of the time that is left
 
-    __slots__ = "waiting head_start due_at reached failures".split()
+    __slots__ = "waiting head_start deadline due_at reached asked patience_ends failures".split()
 
     def __init__(self, addresses: list, now: float, deadline: float):
         self.waiting = tuple(addresses)
         # However little time there is, all get their turn in the first half of it.
         self.head_start = min(self.HEAD_START, max(0, deadline - now) / (2 * len(addresses)))
+        self.deadline = deadline
         self.due_at = now
-        self.reached = ()
+        self.reached = ()  # those that are not asked yet
+        self.asked = ()
+        self.patience_ends = now
         self.failures = ()
 
     @property
-    def leader(self):
-        """The address that is asked, None while none was reached."""
-        return self.reached[0] if self.reached else None
+    def wake_at(self) -> float:
+        """When take_due() or take_leader() has something, None while nothing is to be had."""
+        times = [self.due_at] if self.due_at is not None else []
+        if self.reached:
+            times.append(self.patience_ends)
+        return min(times, default=None)
 
     def take_due(self, now: float):
         """Returns the address that is to be tried now, None while there is none."""
@@ -1269,6 +1295,15 @@ class Race:
             return None
         address, self.waiting = self.waiting[0], self.waiting[1:]
         self.due_at = now + self.head_start if self.waiting else None
+        return address
+
+    def take_leader(self, now: float):
+        """Returns the address that is to be asked now, None while there is none."""
+        if not self.reached or now < self.patience_ends:
+            return None
+        address, self.reached = self.reached[0], self.reached[1:]
+        self.asked += (address,)
+        self.patience_ends = now + (self.deadline - now) * self.PATIENCE
         return address
 
     def reach(self, address: tuple) -> None:
@@ -1279,26 +1314,28 @@ class Race:
         """Notes that an address has failed, and for what reason."""
         self.failures += ((address, failure),)
         self.reached = tuple(other for other in self.reached if other != address)
-        if self.waiting and not self.reached:
-            self.due_at = now
+        self.asked = tuple(other for other in self.asked if other != address)
+        if not self.asked:
+            self.patience_ends = now
+            if self.waiting and not self.reached:
+                self.due_at = now
 
     def stop(self) -> None:
-        """Tries no further address."""
-        self.waiting = ()
+        """Tries and asks no further address."""
+        self.waiting = self.reached = ()
         self.due_at = None
 
     def combined_failure(self) -> "Failure":
-        """Returns one Failure for all: the kind is that of the last, the message names each."""
+        """Returns one Failure for all: of the kind of the last; where they differ it names each."""
         kind = self.failures[-1][1].kind
-        if len(self.failures) == 1:
-            return Failure(kind, str(self.failures[0][1]))
-        return Failure(
-            kind,
-            "; ".join(
+        texts = [str(failure) for _, failure in self.failures]
+        if len(set(texts)) > 1:
+            texts = [
                 "{}: {}".format(show_address(address), failure)
                 for address, failure in self.failures
-            ),
-        )
+            ]
+            return Failure(kind, "; ".join(texts))
+        return Failure(kind, texts[0])
 
 
 # --- end of carried region: addresses ---
@@ -1337,11 +1374,19 @@ def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
 
 # --- carried region: output (home: udp_tracker_client.py) ---
 class Failure(Exception):
-    """Why a request has no answer: `kind` is a word for programs, the text is for people."""
+    """Why a request has no answer: `kind` is a word for programs, the text is for people.
 
-    def __init__(self, kind, message):
+    address, as text, is where it was said, None where that does not matter.
+    """
+
+    def __init__(self, kind, message, address=None):
         super().__init__(message)
         self.kind = kind
+        self.address = address
+
+    def copy(self, before: str = "") -> "Failure":
+        """Returns the same without its traceback, which keeps sockets and buffers; text before."""
+        return Failure(self.kind, before + str(self), self.address)
 
 
 def escape(text: str) -> str:

@@ -174,6 +174,18 @@ def test_announce_reply_over_ipv6():
     assert reply.peers == [("2001:db8::1", 6881)]
 
 
+def test_action_4_over_ipv6_is_an_announce_reply():
+    peer = bytes.fromhex("20010db8 00000000 00000000 00000007 1ae1")
+    reply = struct.pack(">5i", 4, -9, 1800, 2, 3) + peer
+    expected = AnnounceReply(-9, 1800, 2, 3, [("2001:db8::7", 6881)])
+    assert parse(announce(), reply, ipv6=True) == expected
+    assert "8 bytes" in str(parse(announce(), reply[:8], ipv6=True))
+    # Elsewhere it is the action of nothing.
+    for request_of, ipv6 in [(announce(), False), (Scrape([HASH]), True), (Connect, True)]:
+        failure = parse(request_of, reply, ipv6)
+        assert (failure.kind, "action 4" in str(failure)) == ("invalid_response", True)
+
+
 @pytest.mark.parametrize("ipv6, size", [(False, 6), (True, 18)])
 def test_whole_entries_of_a_cut_off_peer_list(ipv6, size):
     for rest in range(size):
@@ -278,10 +290,11 @@ def times(sends):
 
 
 @pytest.mark.parametrize("timeout, expected", [
-    (5, [0, 0.33, 1, 2.33]),
-    (1.5, [0, 0.1, 0.3, 0.7]),
-    (15, [0, 1, 3, 7]),
-    (60, [0, 1, 3, 7, 15, 31]),
+    (5, [0, 0.24, 0.6, 1.14, 1.95, 3.17]),
+    (1.5, [0, 0.07, 0.18, 0.34, 0.59, 0.95]),
+    (15, [0, 0.72, 1.8, 3.43, 5.86, 9.52]),
+    (60, [0, 2.89, 7.22, 13.71, 23.46, 38.08]),
+    (86400, [0, 4157.59, 10393.98, 19748.57, 33780.45, 54828.27]),
 ])
 def test_times_of_a_request_that_is_not_answered(timeout, expected):
     dialogue = Dialogue(announce(), timeout=timeout)
@@ -292,7 +305,7 @@ def test_times_of_a_request_that_is_not_answered(timeout, expected):
     (failure,) = dialogue.replies
     assert failure.kind == "timeout"
     assert "connect" in str(failure)
-    assert "{} times".format(len(expected)) in str(failure)
+    assert "6 times" in str(failure)
     assert dialogue.exchange.replied_at == [START + timeout]
 
 
@@ -304,7 +317,8 @@ def test_the_time_left_is_shared_by_the_requests():
     assert [request.action for request in first] == [ANNOUNCE, SCRAPE]
     sends = dialogue.sends_until_the_end()
     for action in (ANNOUNCE, SCRAPE):
-        assert times([entry for entry in sends if entry[1].action == action]) == [2.2, 2.6, 3.4]
+        again = [entry for entry in sends if entry[1].action == action]
+        assert times(again) == [2.14, 2.36, 2.69, 3.17, 3.9]
     assert dialogue.now == 5
     assert [failure.kind for failure in dialogue.replies] == ["timeout", "timeout"]
     assert "announce" in str(dialogue.replies[0])
@@ -315,9 +329,22 @@ def test_nothing_is_sent_before_it_is_due():
     dialogue = Dialogue(announce())
     assert len(dialogue.take_due_datagrams()) == 1
     assert dialogue.take_due_datagrams() == []
-    assert dialogue.wake_at == pytest.approx(1 / 3)
-    assert dialogue.at(0.33).take_due_datagrams() == []
-    assert len(dialogue.at(0.34).take_due_datagrams()) == 1
+    assert dialogue.wake_at == pytest.approx(0.2406, abs=1e-4)
+    assert dialogue.at(0.24).take_due_datagrams() == []
+    assert len(dialogue.at(0.25).take_due_datagrams()) == 1
+
+
+def test_a_caller_who_is_late_does_not_catch_up():
+    """The waits stay as long as they are; what does not fit into the time any more is not sent."""
+    for late, expected in [(0.3, [0, 0.54, 1.2, 2.04, 3.15, 4.67]), (1, [0, 1.24, 2.6, 4.14])]:
+        dialogue = Dialogue(announce())
+        sent_at = []
+        while not dialogue.exchange.finished:
+            sent_at += [dialogue.now for _ in dialogue.take_due_datagrams()]
+            assert dialogue.take_due_datagrams() == []
+            dialogue.now = min(dialogue.wake_at + late, 5)
+        assert [round(seconds, 2) for seconds in sent_at] == expected
+        assert "{} times".format(len(expected)) in str(dialogue.replies[0])
 
 
 def test_requests_carry_the_connection_id():
@@ -392,7 +419,7 @@ def test_what_carries_another_transaction_id_is_ignored():
     for reply in (connect_reply(strange), error_reply(strange), announce_reply(strange)[:8]):
         assert dialogue.receive(reply) is None
     assert dialogue.take_due_datagrams() == []
-    assert times(dialogue.at(0.1).sends_until_the_end()) == [0.33, 1, 2.33]
+    assert times(dialogue.at(0.1).sends_until_the_end()) == [0.24, 0.6, 1.14, 1.95, 3.17]
     assert dialogue.replies[0].kind == "timeout"
 
 
@@ -482,7 +509,7 @@ def test_the_new_connect_has_the_time_that_is_left():
     (request,) = dialogue.connect()
     dialogue.at(2).receive(error_reply(request, b"Connection ID mismatch"))
     sends = dialogue.sends_until_the_end()
-    assert times(sends) == [2, 2.2, 2.6, 3.4]
+    assert times(sends) == [2, 2.14, 2.36, 2.69, 3.17, 3.9]
     assert {request.action for _, request in sends} == {CONNECT}
     assert dialogue.now == 5
 
@@ -619,71 +646,122 @@ REFUSED, SILENT = Failure("refused", "was refused"), Failure("timeout", "no repl
 
 @pytest.mark.parametrize("timeout, addresses, steps", [
     # A step: at which second, what is called, with or returning which address; then when the next
-    # address is due, and which leads.
+    # address is due, and when anything is.
     (5, [A, B, C], [
-        (0, "take_due", A, 0.25, None),
-        (0.2, "take_due", None, 0.25, None),
-        (0.25, "take_due", B, 0.5, None),
+        (0, "take_due", A, 0.25, 0.25),
+        (0.2, "take_due", None, 0.25, 0.25),
+        (0.25, "take_due", B, 0.5, 0.5),
         # The head start counts from when the one before was really tried.
         (0.6, "take_due", C, None, None),
         (9, "take_due", None, None, None),
+        (9, "take_leader", None, None, None),
     ]),
     # However little time there is, all are tried in the first half of it.
-    (0.4, [A, B], [(0, "take_due", A, 0.1, None), (0.1, "take_due", B, None, None)]),
-    (0, [A, B], [(0, "take_due", A, 0, None), (0, "take_due", B, None, None)]),
+    (0.4, [A, B], [(0, "take_due", A, 0.1, 0.1), (0.1, "take_due", B, None, None)]),
+    (0, [A, B], [(0, "take_due", A, 0, 0), (0, "take_due", B, None, None)]),
     # One that fails brings the next at once, and that one has a head start of its own.
     (5, [A, B, C], [
-        (0, "take_due", A, 0.25, None),
-        (0.1, "fail", A, 0.1, None),
-        (0.1, "take_due", B, 0.35, None),
-        (0.2, "fail", B, 0.2, None),
+        (0, "take_due", A, 0.25, 0.25),
+        (0.1, "fail", A, 0.1, 0.1),
+        (0.1, "take_due", B, 0.35, 0.35),
+        (0.2, "fail", B, 0.2, 0.2),
         (0.2, "take_due", C, None, None),
         (0.3, "fail", C, None, None),
     ]),
     # Where one leads, another's failure brings nobody before their time, but the leader's does.
     (5, [A, B, C], [
-        (0, "take_due", A, 0.25, None),
-        (0.25, "take_due", B, 0.5, None),
-        (0.3, "reach", B, 0.5, B),
-        (0.4, "fail", A, 0.5, B),
-        (0.45, "fail", B, 0.45, None),
+        (0, "take_due", A, 0.25, 0.25),
+        (0.25, "take_due", B, 0.5, 0.5),
+        (0.3, "reach", B, 0.5, 0),
+        (0.3, "take_leader", B, 0.5, 0.5),
+        (0.3, "take_leader", None, 0.5, 0.5),
+        (0.4, "fail", A, 0.5, 0.5),
+        (0.45, "fail", B, 0.45, 0.45),
     ]),
     # The first that was reached leads, not the first that was tried; then the next one does.
     (5, [A, B, C], [
-        (0, "take_due", A, 0.25, None),
-        (0.25, "take_due", B, 0.5, None),
+        (0, "take_due", A, 0.25, 0.25),
+        (0.25, "take_due", B, 0.5, 0.5),
         (0.5, "take_due", C, None, None),
-        (0.6, "reach", C, None, C),
-        (0.7, "reach", A, None, C),
-        (0.8, "reach", B, None, C),
-        (0.9, "fail", A, None, C),
-        (1, "fail", C, None, B),
+        (0.6, "reach", C, None, 0),
+        (0.6, "take_leader", C, None, None),
+        (0.7, "reach", A, None, 1.7),
+        (0.8, "reach", B, None, 1.7),
+        (0.8, "take_leader", None, None, 1.7),
+        (0.9, "fail", A, None, 1.7),
+        (1, "fail", C, None, 1),
+        (1, "take_leader", B, None, None),
         (2, "fail", B, None, None),
     ]),
+    # A leader that says nothing is joined after a quarter of the time that was left.
+    (5, [A, B, C], [
+        (0, "take_due", A, 0.25, 0.25),
+        (0.25, "take_due", B, 0.5, 0.5),
+        (0.5, "take_due", C, None, None),
+        (1, "reach", A, None, 0),
+        (1, "take_leader", A, None, None),
+        (1.1, "reach", B, None, 2),
+        (1.99, "take_leader", None, None, 2),
+        (2, "take_leader", B, None, None),
+        # That one has its quarter too, whether it fails or not, as long as the leader does not.
+        (2.1, "reach", C, None, 2.75),
+        (2.2, "fail", B, None, 2.75),
+        (2.2, "take_leader", None, None, 2.75),
+        (2.3, "fail", A, None, 2.3),
+        (2.3, "take_leader", C, None, None),
+    ]),
+    # One that is reached after the patience has ended is asked at once.
     (5, [A, B], [
-        (0, "take_due", A, 0.25, None),
-        (0.1, "reach", A, 0.25, A),
-        (0.2, "stop", None, None, A),
-        (1, "take_due", None, None, A),
-        (1, "fail", A, None, None),
+        (0, "take_due", A, 0.25, 0.25),
+        (0, "reach", A, 0.25, 0),
+        (0, "take_leader", A, 0.25, 0.25),
+        (0.25, "take_due", B, None, None),
+        (3, "reach", B, None, 1.25),
+        (3, "take_leader", B, None, None),
+    ]),
+    # The end of the time is no reason to ask anybody twice.
+    (5, [A, B], [
+        (0, "take_due", A, 0.25, 0.25),
+        (0.25, "take_due", B, None, None),
+        (5, "reach", A, None, 0),
+        (5, "reach", B, None, 0),
+        (5, "take_leader", A, None, 5),
+        (5, "take_leader", B, None, None),
+        (6, "take_leader", None, None, None),
+    ]),
+    (5, [A, B, C], [
+        (0, "take_due", A, 0.25, 0.25),
+        (0.1, "reach", A, 0.25, 0),
+        (0.1, "take_leader", A, 0.25, 0.25),
+        (0.25, "take_due", B, 0.5, 0.5),
+        (0.3, "reach", B, 0.5, 0.5),
+        (0.4, "stop", None, None, None),
+        (1, "take_due", None, None, None),
+        (4, "take_leader", None, None, None),
+        (4, "fail", A, None, None),
     ]),
 ])
-def test_who_is_tried_when_and_who_leads(timeout, addresses, steps):
+def test_who_is_tried_when_and_who_is_asked(timeout, addresses, steps):
     race = Race(addresses, START, START + timeout)
-    assert (race.due_at, race.leader, list(race.failures)) == (START, None, [])
-    for seconds, method, address, due_at, leader in steps:
+    assert (race.due_at, race.wake_at, race.asked, race.failures) == (START, START, (), ())
+    asked, failed = [], []
+    for seconds, method, address, due_at, wake_at in steps:
         now = START + seconds
         if method == "take_due":
             assert race.take_due(now) == address
+        elif method == "take_leader":
+            assert race.take_leader(now) == address
+            asked += [address] if address else []
         elif method == "fail":
             race.fail(address, REFUSED, now)
+            failed.append(address)
         elif method == "reach":
             race.reach(address)
         else:
             race.stop()
         assert race.due_at == (None if due_at is None else pytest.approx(START + due_at))
-        assert race.leader == leader
-    failed = [address for _, method, address, _, _ in steps if method == "fail"]
+        assert race.wake_at == (None if wake_at is None else pytest.approx(START + wake_at))
+        assert list(race.asked) == [other for other in asked if other not in failed]
     assert list(race.failures) == [(address, REFUSED) for address in failed]
 
 
@@ -691,6 +769,8 @@ def test_who_is_tried_when_and_who_leads(timeout, addresses, steps):
     ([(A, REFUSED)], "refused", "was refused"),
     ([(A, REFUSED), (B, SILENT)], "timeout", "192.0.2.1:1: was refused; [2001:db8::1]:2: no reply"),
     ([(B, SILENT), (A, REFUSED)], "refused", "[2001:db8::1]:2: no reply; 192.0.2.1:1: was refused"),
+    # What all say alike is said once.
+    ([(A, REFUSED), (B, REFUSED)], "refused", "was refused"),
 ])
 def test_one_failure_for_all_addresses(failures, kind, message):
     race = Race(ADDRESSES, START, START + 5)
@@ -887,10 +967,14 @@ def test_an_address_that_answers_junk_gives_way_at_once(server, talk):
     assert second.receive().action == CONNECT
 
 
+# Seconds: the second address starts after 0.25, before anything is sent to the first once more.
+BEFORE_RESENDS = 10
+
+
 def connect_both(server, talk, **settings):
     """Returns a talk with two trackers that have both got a connection id; the first leads."""
     first, second = server(), server()
-    dialogue = talk([first.address, second.address], **settings)
+    dialogue = talk([first.address, second.address], timeout=BEFORE_RESENDS, **settings)
     connect = first.receive()
     dialogue.advance(0.25)
     first.reply(connect_reply(connect, 1))
@@ -937,9 +1021,80 @@ def test_the_held_address_goes_on_where_the_first_fails(server, talk):
     dialogue.check_that_all_is_closed()
 
 
-def test_an_error_of_the_held_address_does_not_end_the_first(server, talk):
+@pytest.mark.parametrize("late", [False, True])
+def test_a_silent_leader_is_joined_and_any_answer_counts(server, talk, late):
+    """After a quarter of the time that was left; the leader's own answer still counts then."""
+    dialogue, first, second = connect_both(server, talk)
+    request = first.receive()
+    joined_at = 0.26 + (BEFORE_RESENDS - 0.26) / 4
+    while dialogue.wake_at < joined_at - 1e-9:
+        dialogue.advance(dialogue.wake_at)
+        assert second.idle
+    assert dialogue.wake_at == pytest.approx(joined_at)
+    dialogue.advance(dialogue.wake_at)
+    dialogue.advance(dialogue.wake_at)
+    joined = second.receive()
+    assert (joined.action, joined.connection_id) == (ANNOUNCE, 2)
+    live, request = (first, request) if late else (second, joined)
+    live.reply(announce_reply(request))
+    dialogue.read(joined_at + 0.1)
+    assert dialogue.replies[0].seeders == 3
+    assert dialogue.conversation.address == live.address
+    assert dialogue.failures == []
+    dialogue.check_that_all_is_closed()
+
+
+def test_an_address_that_connects_once_the_patience_is_over_is_asked_at_once(server, talk):
     first, second = server(), server()
     dialogue = talk([first.address, second.address])
+    first.reply(connect_reply(first.receive()))
+    dialogue.read(0.01)
+    while dialogue.wake_at < 3:
+        dialogue.advance(dialogue.wake_at)
+    second.reply(connect_reply(second.receive(), 2))
+    dialogue.read(3)
+    requests = [second.receive()]
+    while not second.idle:
+        requests.append(second.receive())
+    assert requests[-1].connection_id == 2
+
+
+def junk_reply(request):
+    return announce_reply(request)[:8]
+
+
+@pytest.mark.parametrize("second_replies, kept, outcome", [
+    ((scrape_reply, announce_reply), 1, AnnounceReply),
+    ((scrape_reply, error_reply), 1, ErrorReply),
+    # One answer is no more than the one that the first has given.
+    ((scrape_reply, junk_reply), 0, Failure),
+    ((junk_reply, announce_reply), 0, Failure),
+    ((junk_reply, junk_reply), 0, Failure),
+])
+def test_the_exchange_that_answered_most_is_kept(server, talk, second_replies, kept, outcome):
+    """The first answers the scrape, and the announce with junk: the second is asked as well."""
+    requests = [Scrape([HASH]), announce()]
+    dialogue, first, second = connect_both(server, talk, requests=requests)
+    for request, reply_to in zip((first.receive(), first.receive()), (scrape_reply, junk_reply)):
+        first.reply(reply_to(request))
+    while not dialogue.failures:
+        dialogue.read(0.3)
+    assert dialogue.failures == [(first.address, "invalid_response")]
+    assert not dialogue.conversation.finished
+    for request, reply_to in zip((second.receive(), second.receive()), second_replies):
+        second.reply(reply_to(request))
+    while not dialogue.conversation.finished:
+        dialogue.read(0.4)
+    assert dialogue.conversation.answered
+    assert dialogue.conversation.address == (first, second)[kept].address
+    assert isinstance(dialogue.replies[0], ScrapeReply)
+    assert isinstance(dialogue.replies[1], outcome)
+    dialogue.check_that_all_is_closed()
+
+
+def test_an_error_of_the_held_address_does_not_end_the_first(server, talk):
+    first, second = server(), server()
+    dialogue = talk([first.address, second.address], timeout=BEFORE_RESENDS)
     connect = first.receive()
     dialogue.advance(0.25)
     first.reply(connect_reply(connect))
@@ -1002,10 +1157,22 @@ def test_of_addresses_that_fall_silent_the_one_that_was_asked_is_kept(server, ta
     for seconds, number in ((0.26, leader), (0.27, 1 - leader)):
         trackers[number].reply(connect_reply(trackers[number].receive()))
         dialogue.read(seconds)
-    while not dialogue.conversation.finished:
-        dialogue.advance(dialogue.wake_at)
+    # A caller who comes late: the patience with the leader and the time are over at once.
+    dialogue.advance(5)
+    assert dialogue.conversation.finished
     assert dialogue.conversation.address == trackers[leader].address
     assert "no reply to announce" in str(dialogue.replies[0])
+
+
+def test_of_addresses_that_were_all_asked_the_first_to_fail_is_kept(server, talk):
+    dialogue, first, second = connect_both(server, talk)
+    while not dialogue.conversation.finished:
+        dialogue.advance(dialogue.wake_at)
+    assert dialogue.failures == [(first.address, "timeout"), (second.address, "timeout")]
+    assert not dialogue.conversation.answered
+    assert dialogue.conversation.address == first.address
+    said = {str(failure) for _, failure in dialogue.conversation.race.failures}
+    assert said == {"no reply to announce (sent 6 times)"}
 
 
 @pytest.mark.parametrize("reply, kind, text", [

@@ -10,12 +10,12 @@ what is the bytes of a datagram, which get the transaction id of what they answe
 import json
 import struct
 from collections import Counter
-from math import ceil, log2
 
 import udp_tracker_client as udp
 from mutate import BYTES, below, mutate, pick, random_bytes
 
 START = 1000.0
+MOST_SENDS = 6
 HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
 URL_DATA = b"/announce?passkey=1"
 REQUEST = udp.Announce(HASH, b"-qB00000000000000001", 0, 0, 0, 2, bytes(4), 0, -1, 6881, URL_DATA)
@@ -37,6 +37,7 @@ REPLIES = [
     reply(1, struct.pack(">iii", 1800, 2, 5) + PEERS),
     reply(1, struct.pack(">iii", 1800, 1, 5) + PEERS6),
     reply(1, struct.pack(">iii", -1, -2, -3) + PEERS[:9]),
+    reply(4, struct.pack(">iii", 1800, 2, 3) + PEERS6),
     reply(1, b""),
     reply(2, struct.pack(">iii", 1, 0, 0)),
     reply(2, struct.pack(">iii", 1, 0, 0) * 74),
@@ -102,12 +103,10 @@ class Observed:
         ]
         self.now = START
         self.deadline = START + timeout
-        # After the units 1, 2, 4, 8 …, a unit being a fifteenth of the time, one second at most.
-        self.most_sends = max(4, ceil(log2(timeout + 1)))
         self.exchange = udp.Exchange(self.requests, ipv6, self.now, self.deadline, held)
         self.sent = []
         self.sends = Counter()  # by transaction id
-        self.answered = set()
+        self.answered = {}  # the action of the reply, by transaction id
         self.connection_id = None
         self.replies = list(self.exchange.replies)
 
@@ -125,9 +124,8 @@ class Observed:
                 assert len(datagram) == 98 + 2 + len(URL_DATA) or (len(datagram) - 16) % 20 == 0
             assert transaction_id not in self.answered, "sent again after its answer"
             self.sends[transaction_id] += 1
-            # At the very end rounding may let one more send in.
-            if self.now < self.deadline - 1e-6 * (self.deadline - START):
-                assert self.sends[transaction_id] <= self.most_sends, "too many sends"
+            assert self.sends[transaction_id] <= MOST_SENDS, "too many sends"
+            assert self.now < self.deadline, "sent at the deadline"
             self.sent.append(datagram)
         assert len(self.exchange.pending) <= udp.Exchange.IN_FLIGHT
         if not self.exchange.finished:
@@ -147,7 +145,7 @@ class Observed:
         assert self.sends[transaction_id], "a reply to what was never sent"
         assert transaction_id not in self.answered, "a second reply"
         assert delay >= 0
-        self.answered.add(transaction_id)
+        self.answered[transaction_id] = action
         if self.request_of(transaction_id)[11] == udp.CONNECT and action == udp.CONNECT:
             if len(datagram) >= 16:
                 self.connection_id = struct.unpack_from(">q", datagram, 8)[0]
@@ -176,6 +174,8 @@ class Observed:
         assert reply.transaction_id in self.answered, "a reply that nobody sent"
         if isinstance(reply, udp.AnnounceReply):
             assert isinstance(request, udp.Announce)
+            action = self.answered[reply.transaction_id]
+            assert action == udp.ANNOUNCE or action == 4 and self.exchange.ipv6
             for host, port in reply.peers:
                 assert (":" in host) == self.exchange.ipv6 and 0 <= port < 65536
         elif isinstance(reply, udp.ScrapeReply):
@@ -204,7 +204,7 @@ class Observed:
         if answer == "echo":
             return asked
         if answer == "right":
-            answer = REPLIES[{udp.CONNECT: 0, udp.ANNOUNCE: 4, udp.SCRAPE: 9}[asked[11]]]
+            answer = REPLIES[{udp.CONNECT: 0, udp.ANNOUNCE: 4, udp.SCRAPE: 10}[asked[11]]]
         return answer[:4] + asked[12:16] + answer[8:]
 
     def finish(self):
