@@ -292,13 +292,14 @@ def conclude_udp(check: Check, now: float) -> None:
         result.add("connect", now - connect_began, failure)
         return
     result.add("connect", connected_at - connect_began)
+    accepted = any(isinstance(reply, AnnounceReply) for reply in exchange.replies)
     # In reverse: the scrape was asked first, but a reader expects the announce.
     answers = reversed(list(zip(exchange.requests, exchange.replies, exchange.replied_at)))
     for request, reply, replied_at in answers:
         failure = stage_failure(reply)
         if failure and unanswered:
             failure, unanswered = unanswered, None
-        if failure and is_refusal(request, reply) and check.target.info_hash == DEFAULT_INFO_HASH:
+        if is_refusal(request, reply) and not accepted and asks_for_default(check.target):
             failure = Failure(failure.kind, str(failure) + REFUSAL_HINT)
         result.add(ACTIONS[request.action], replied_at - connected_at, failure)
         if isinstance(reply, AnnounceReply):
@@ -306,6 +307,10 @@ def conclude_udp(check: Check, now: float) -> None:
             result.seeders, result.leechers = reply.seeders, reply.leechers
         elif not failure:
             result.seeders, _, result.leechers = reply.stats[0]
+
+
+def asks_for_default(target: Target) -> bool:
+    return target.info_hash == DEFAULT_INFO_HASH
 
 
 def is_refusal(request, reply) -> bool:
@@ -422,7 +427,7 @@ def scrape_http(url: str, target: Target, result: Result, options: "HttpOptions"
 def read_answer(response: "HttpResponse", require, target: Target, result: Result):
     """Returns the decoded reply, which require(reply, status) lets pass; notes its warning.
 
-    Where the tracker refuses the default info hash, the Failure has a hint.
+    Where the tracker refuses the default info hash, which no announce got past, there is a hint.
     """
     reply = read_reply(response)
     if isinstance(reply, dict) and reply.get(b"warning message"):
@@ -430,7 +435,8 @@ def read_answer(response: "HttpResponse", require, target: Target, result: Resul
     try:
         require(reply, response.status)
     except Failure as failure:
-        if failure.kind == "failure_reason" and target.info_hash == DEFAULT_INFO_HASH:
+        accepted = any(not stage.failure for stage in result.stages)
+        if failure.kind == "failure_reason" and not accepted and asks_for_default(target):
             raise Failure(failure.kind, str(failure) + REFUSAL_HINT)
         raise
     return reply
@@ -1599,12 +1605,14 @@ def require_writable(path: str) -> None:
     """Raises Failure (output_failed) where it is known already that path cannot be written."""
     if os.path.isdir(path):
         raise Failure("output_failed", "{}: is a directory".format(path))
-    place = path
+    places = [path]
     if is_replaceable(path):
-        place = os.path.dirname(os.path.realpath(path))
-        if not os.path.isdir(place):
-            raise Failure("output_failed", "{}: there is no folder {}".format(path, place))
-    if not os.access(place, os.W_OK):
+        folder = os.path.dirname(os.path.realpath(path))
+        if not os.path.isdir(folder):
+            raise Failure("output_failed", "{}: there is no folder {}".format(path, folder))
+        # The folder may not be writable, as around a file that is mounted into a container.
+        places.append(folder)
+    if not any(os.access(place, os.W_OK) for place in places):
         raise Failure("output_failed", "{}: no permission to write".format(path))
 
 
@@ -1636,9 +1644,10 @@ def write_output(path: str, text: str) -> None:
             os.replace(temporary, target)
         except OSError as error:
             remove_if_there(temporary)
-            if error.errno not in (errno.EBUSY, errno.EXDEV):
+            # A file that is mounted into a container cannot be renamed onto, nor made a new one of.
+            mounted = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
+            if error.errno not in mounted or not os.access(target, os.W_OK):
                 raise
-            # A file that is mounted into a container cannot be renamed onto.
             with open(target, "wb") as file:
                 file.write(data)
     except BrokenPipeError:
@@ -2017,7 +2026,11 @@ def on_signals(function, hangup: bool = False) -> None:
 def run_checks(arguments, targets) -> int:
     """Checks the targets once and writes the report; returns the exit code."""
     streaming = arguments.format == "ndjson" and not arguments.output
-    shown = is_terminal(sys.stderr) and os.environ.get("TERM", "dumb") != "dumb" and not streaming
+    shown = (
+        is_terminal(sys.stderr)
+        and os.environ.get("TERM", "dumb") != "dumb"
+        and arguments.format != "ndjson"
+    )
     runner = make_runner(arguments, targets)
     on_signals(runner.interrupt)
     waves = 1 + len(targets) // runner.places

@@ -188,6 +188,20 @@ def test_the_upstream_form_in_other_orders(monitor, tracker, arguments):
     assert len(summary["udp_trackers"]) == 1
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/announce", "https://127.0.0.1:1"])
+def test_the_upstream_form_is_for_udp(run_script, url):
+    result = run_script("tracker_checker.py", "monitor", "udp", "--url", url)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("tracker_checker.py: error: ") and url in result.stderr
+    assert "a udp URL is expected" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_without_the_word_udp_any_url_is_probed(monitor, tracker):
+    summary, _, _ = monitor("--url", tracker.http_url, "--interval", "1", "--duration", "1")
+    assert list(summary) == ["http_trackers"]
+
+
 def test_inputs_are_those_of_a_check(monitor, tracker, tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("# a list\n{0}\n{0}\n".format(tracker.udp_url))
@@ -244,7 +258,7 @@ def test_no_announce(monitor, tracker):
 # Signals.
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_with_the_summary(start, number):
     with LoopbackTracker(hosts=("127.0.0.1", "127.0.0.2")) as tracker:
         tracker.udp_faults["127.0.0.2"] = "silent"
@@ -252,7 +266,11 @@ def test_a_signal_ends_it_with_the_summary(start, number):
             "udp://127.0.0.2:{}".format(tracker.udp_port),
             tracker.http_url + "/fault/silent/announce",
         ]
-        process = start(tracker.udp_url, *silent, "--interval", "60", "--timeout", "60")
+        process = start(
+            tracker.udp_url, *silent, "--interval", "60", "--timeout", "60",
+            # These tests may run under nohup themselves.
+            prepare=lambda: signal.signal(number, signal.SIG_DFL),
+        )
         line = process.stderr.readline()
         assert json.loads(line)["url"] == tracker.udp_url
         tracker.wait_for(lambda record: record.protocol == "http")
@@ -264,6 +282,22 @@ def test_a_signal_ends_it_with_the_summary(start, number):
     assert {live["status"]["message"], dead["status"]["message"]} == {"monitor interrupted"}
     assert live["status"]["stats"]["total"] == 1
     assert (dead["status"]["stats"]["total"], dead["status"]["stats"]["last_ms"]) == (0, None)
+
+
+def test_a_hangup_that_is_ignored_ends_nothing(start, tracker):
+    # As under nohup.
+    process = start(
+        tracker.udp_url, "--interval", "0.2",
+        prepare=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    before = json.loads(process.stderr.readline())["sequence"]
+    process.send_signal(signal.SIGHUP)
+    while json.loads(process.stderr.readline())["sequence"] < before + 3:
+        pass
+    process.send_signal(signal.SIGTERM)
+    stdout, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert json.loads(stdout)["udp_trackers"][0]["status"]["stats"]["total"] >= before + 3
 
 
 # Metrics and files.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """What tracker_checker.py reports: every format to the letter, where it goes, the exit codes."""
 
+import errno
 import fcntl
 import functools
 import json
@@ -9,6 +10,7 @@ import pty
 import re
 import resource
 import shutil
+import signal
 import stat
 import struct
 import subprocess
@@ -54,9 +56,22 @@ def start(start_script):
     return functools.partial(start_script, SCRIPT, "--timeout", "3")
 
 
-def read_terminal(master, slave, process):
-    """Returns all that a process writes to its terminal."""
+def start_on_terminal(stream, columns, *arguments, env=None, term="xterm"):
+    """Starts the checker with stdout or stderr a terminal; returns (process, our side of it).
+
+    term is TERM in its environment; None leaves it as it is here.
+    """
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = dict({"TERM": term} if term else {}, **(env or {}))
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: slave}
+    process = start_script(SCRIPT, *arguments, env=env, **streams)
     os.close(slave)
+    return process, master
+
+
+def read_to_the_end(master):
+    """Returns all that is still written to a terminal, as text."""
     parts = []
     try:
         while True:
@@ -66,18 +81,14 @@ def read_terminal(master, slave, process):
         pass
     finally:
         os.close(master)
-    process.wait(30)
     return b"".join(parts).decode("utf-8").replace("\r\n", "\n")
 
 
 def run_on_terminal(stream, columns, *arguments, env=None):
     """Runs the checker with stdout or stderr a terminal; returns what it wrote there."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    env = dict({"TERM": "xterm"}, **(env or {}))
-    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: slave}
-    process = start_script(SCRIPT, "--timeout", "3", *arguments, env=env, **streams)
-    return read_terminal(master, slave, process)
+    process, master = start_on_terminal(stream, columns, "--timeout", "3", *arguments, env=env)
+    with process:
+        return read_to_the_end(master)
 
 
 def records(result):
@@ -262,10 +273,12 @@ def test_ndjson_of_what_does_not(check, partial):
     assert statuses == ["error", "error", "error", "partial", "partial", "timeout"]
     for given in inputs:
         record = found[given]
-        assert list(record)[-1] == "message"
+        keys = list(record)
+        assert keys[keys.index("stages") + 1] == "message"
         bad = [stage for stage in record["stages"] if not stage["ok"]]
         assert all(list(stage) == ["name", "ok", "elapsed_ms", "error"] for stage in bad)
         assert bad[0]["error"] in record["message"]
+    assert found[DEAD_HTTP]["address"] == host_port(DEAD_UDP)
     assert found[WSS]["kind"] == "unsupported"
     # What was not asked any more is told so.
     assert [stage["name"] for stage in found[silent]["stages"]] == ["announce", "scrape"]
@@ -310,6 +323,15 @@ def test_counts_are_those_of_scrape_else_those_of_announce(check):
     assert (found["seeders"], found["leechers"]) == (0, 1)
 
 
+def test_ndjson_has_the_warning_of_a_tracker(check, hostile):
+    warnings = {"extra-keys": "please update", "warning-control-characters": HOSTILE_TEXT}
+    for fault, warning in warnings.items():
+        url = "{}/fault/{}/announce".format(hostile.http_url, fault)
+        record = records(check("--format", "ndjson", url))[url]
+        assert (record["status"], list(record)[-1]) == ("ok", "warning")
+        assert record["warning"] == warning
+
+
 # table.
 
 
@@ -335,6 +357,20 @@ def test_table(check, tracker, partial):
     assert "scrape" in rows[3]
     assert rows[1].endswith(tracker.udp_url) and rows[4].endswith(tracker.http_url)
     assert totals == "3 up (1 partial), 2 down, 1 unsupported"
+
+
+def test_a_table_shows_a_warning_where_nothing_failed(check, tracker):
+    url = tracker.http_url + "/fault/extra-keys/announce"
+    shown = check("--format", "table", url).stdout
+    assert "\nok " in shown and url + "  warning: please update\n" in shown
+    result = tracker_checker.Result(tracker_checker.parse_tracker(url))
+    result.warning = HOSTILE_TEXT
+    shown = tracker_checker.report_table([result])
+    assert "  warning: " in shown and shown.replace("\n", "").isprintable()
+    result.add("announce", 0)
+    result.add("scrape", 0, tracker_checker.Failure("http_status", "no such path"))
+    shown = tracker_checker.report_table([result])
+    assert "scrape: no such path" in shown and "warning: " not in shown
 
 
 @pytest.mark.parametrize("columns", [44, 60, 80, 200])
@@ -524,6 +560,23 @@ def test_nagios_of_nothing(check):
     result = check("--format", "nagios", "{}")
     assert (result.code, result.stdout.count("\n")) == (3, 1)
     assert result.stdout.startswith("TRACKERS UNKNOWN - ")
+
+
+@pytest.mark.parametrize("arguments, told", [
+    (["--format", "nagios"], "nothing to check"),
+    (["--format", "nagios", "--bogus", DEAD_UDP], "there is no option --bogus"),
+    (["--timeout", "0", DEAD_UDP, "--format=nagios"], "--timeout"),
+    (["--format", "nagios", "-6", DEAD_UDP], "127.0.0.1"),
+    (["--no-scrape", "--no-announce", "--format", "nagios", DEAD_UDP], "nothing to check"),
+    (["--format", "nagios", "--port", "a|b", DEAD_UDP], "a!b"),
+    (["--format", "nagios", "no-port.example"], "no-port.example"),
+    (["--format", "nagios", '{"udp_trackers": [7]}'], "udp_trackers"),
+])
+def test_nagios_cannot_tell_where_it_is_used_wrongly(check, arguments, told):
+    result = check(*arguments)
+    assert (result.code, result.stderr) == (3, "")
+    assert result.stdout.startswith("TRACKERS UNKNOWN - ") and told in result.stdout
+    assert result.stdout.count("\n") == 1 and "|" not in result.stdout
 
 
 def test_nagios_is_one_line_with_one_bar_whatever_trackers_are_called(check, hostile):
@@ -742,6 +795,31 @@ def test_output_follows_a_link(check, tmp_path, there):
     assert os.listdir(str(tmp_path / "folder")) == ["report"]
 
 
+@pytest.mark.parametrize("number, straight", [
+    (errno.EBUSY, True), (errno.EXDEV, True), (errno.EACCES, True), (errno.EROFS, True),
+    (errno.ENOSPC, False), (errno.EDQUOT, False),
+])
+def test_output_onto_what_cannot_be_renamed_onto_is_written_straight(
+    monkeypatch, tmp_path, number, straight
+):
+    def replace(source, target):
+        # As for a file that is mounted into a container.
+        raise OSError(number, os.strerror(number), source, None, target)
+
+    path = tmp_path / "report"
+    path.write_text("the old report, which is longer")
+    monkeypatch.setattr(os, "replace", replace)
+    if straight:
+        tracker_checker.write_output(str(path), "new\n")
+        assert path.read_text() == "new\n"
+    else:
+        with pytest.raises(tracker_checker.Failure, match=os.strerror(number)) as caught:
+            tracker_checker.write_output(str(path), "new\n")
+        assert caught.value.kind == "output_failed"
+        assert path.read_text() == "the old report, which is longer"
+    assert os.listdir(str(tmp_path)) == ["report"]
+
+
 def test_output_into_a_fifo_is_written_straight(check, tmp_path):
     path = tmp_path / "fifo"
     os.mkfifo(str(path))
@@ -812,24 +890,55 @@ def test_the_old_file_stays_on_a_full_disk(start, tmp_path):
 # Progress and diagnostics.
 
 
-def test_progress_is_only_for_terminals(check, tracker):
-    assert check(tracker.udp_url, DEAD_UDP).stderr == ""
-    slow = ["--health", "http://127.0.0.1:{}/fault/slow/".format(tracker.health_port)]
-    shown = run_on_terminal("stderr", 80, *slow, DEAD_UDP)
-    assert re.search("1 of 2 done, 0 up, 1 down, [0-9]+ s left", shown)
-    # It is gone at the end.
-    assert shown.endswith("\r\x1b[K")
-    assert "\n" not in shown
-    assert run_on_terminal("stderr", 80, *slow, "--no-progress") == ""
-
-
 @pytest.mark.parametrize("columns", [30, 80])
-def test_progress_does_not_wrap(tracker, columns):
-    slow = "http://127.0.0.1:{}/fault/slow/".format(tracker.health_port)
-    shown = run_on_terminal("stderr", columns, "--health", slow, DEAD_UDP)
+def test_progress_on_a_terminal(tracker, columns):
+    silent = ["--health", "http://127.0.0.1:{}/fault/silent/".format(tracker.health_port)]
+    process, master = start_on_terminal("stderr", columns, *silent, DEAD_UDP, "--timeout", "60")
+    with process:
+        shown = ""
+        while "1 of 2 done, 0 up, 1 down"[: columns - 1] not in shown:
+            shown += os.read(master, 65536).decode()
+        process.send_signal(signal.SIGINT)
+        shown += read_to_the_end(master)
+    # It is gone at the end, and never takes a line of its own.
+    assert shown.endswith("\r\x1b[K") and "\n" not in shown
     lines = [line.replace("\x1b[K", "") for line in shown.split("\r")]
-    assert any("of 2" in line for line in lines)
     assert max(map(len, lines)) < columns
+    if columns == 80:
+        assert re.fullmatch("1 of 2 done, 0 up, 1 down, [0-9]+ s left", lines[-2])
+
+
+def test_progress_comes_from_the_first_second_on(monkeypatch, capsys):
+    clock = [1000.0]
+    monkeypatch.setattr(tracker_checker.time, "monotonic", lambda: clock[0])
+    progress = tracker_checker.Progress(3, deadline=1005.0)
+    result = tracker_checker.Result(tracker_checker.parse_tracker(DEAD_UDP))
+    progress.count(result)
+    for at, shown in ((1000.0, ""), (1000.9, ""), (1001.0, "1 of 3 done, 1 up, 0 down, 4 s left")):
+        clock[0] = at
+        progress.draw()
+        assert capsys.readouterr().err == (shown and "\r{}\x1b[K".format(shown))
+    # What is neither up nor down counts as done.
+    result.add("setup", 0, tracker_checker.Failure("interrupted", "interrupted"))
+    progress.count(result)
+    progress.draw()
+    assert "2 of 3 done, 1 up, 0 down" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options, term", [
+    (["--no-progress"], "xterm"),
+    (["--format", "ndjson"], "xterm"),
+    ([], "dumb"),
+    ([], None),
+])
+def test_where_there_is_no_progress(tracker, monkeypatch, options, term):
+    monkeypatch.delenv("TERM", raising=False)
+    silent = ["--health", "http://127.0.0.1:{}/fault/silent/".format(tracker.health_port)]
+    # Longer than the second after which there would be some.
+    arguments = [*silent, "--timeout", "1.6", *options]
+    process, master = start_on_terminal("stderr", 80, *arguments, term=term)
+    with process:
+        assert read_to_the_end(master) == ""
 
 
 def test_verbose_is_on_stderr_alone(check, tracker):

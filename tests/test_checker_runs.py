@@ -5,6 +5,7 @@ Names are looked up by a resolver of the test's own, so that nothing leaves this
 """
 
 import json
+import re
 import resource
 import signal
 import ssl
@@ -21,6 +22,7 @@ from loopback_tracker import LoopbackTracker
 
 SCRIPT = "tracker_checker.py"
 HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
+OTHER_HASH = "443c7602b4fde83d1154d6d9da48808418b181b6"
 WSS = "wss://127.0.0.1:1/announce"
 DEAD_UDP = "udp://127.0.0.1:1"
 
@@ -315,13 +317,16 @@ def test_ipv4_and_ipv6_of_a_name(check, run_script, tracker, resolver):
     assert shown == "{}\n{}\n".format(udp, http)
 
 
-def test_the_address_shown_is_the_first_tried_where_none_answered(check, tracker, resolver):
-    tracker.udp_fault = "silent"
-    url, _ = urls_of(tracker, "two.example")
-    (record,), _ = check(url, env=resolver({"two.example": ["127.0.0.1", "127.0.0.9"]}))
+@pytest.mark.parametrize("kind", ["udp", "http"])
+def test_the_address_shown_is_the_first_tried_where_none_answered(check, tracker, resolver, kind):
+    tracker.udp_fault = tracker.http_fault = "silent"
+    ports = {"udp": tracker.udp_port, "http": tracker.http_port}
+    (url,) = [url for url in urls_of(tracker) if url.startswith(kind)]
+    env = resolver({"two.example": ["127.0.0.1", "127.0.0.9"]})
+    (record,), _ = check(url, "--timeout", "2", env=env)
     # The second, at which nobody listens, is the first to fail.
     assert record["message"].index("127.0.0.9") < record["message"].index("127.0.0.1")
-    assert record["address"] == "127.0.0.1:{}".format(tracker.udp_port)
+    assert record["address"] == "127.0.0.1:{}".format(ports[kind])
 
 
 def test_the_time_of_a_check_has_its_lookup_in_it(check, tracker, resolver):
@@ -345,6 +350,17 @@ def event_of(record):
     return record.fields["parameters"].get("event", b"").decode()
 
 
+def announced(record):
+    """Returns what an announce says: left, port and wanted (numbers) and peer_id (bytes)."""
+    if record.protocol == "udp":
+        fields = dict(record.fields, wanted=record.fields["num_want"])
+    else:
+        fields = dict(record.fields["parameters"])
+        fields["wanted"] = fields.pop("numwant")
+    peer_id = fields["peer_id"]
+    return dict({name: int(fields[name]) for name in ("left", "port", "wanted")}, peer_id=peer_id)
+
+
 def test_no_ghost_stays_and_the_checker_is_never_a_seeder(check, tracker):
     records, _ = check(tracker.udp_url, tracker.http_url)
     assert {record["status"] for record in records} == {"ok"}
@@ -358,13 +374,38 @@ def test_no_ghost_stays_and_the_checker_is_never_a_seeder(check, tracker):
         started, stopped = [record for record in announces(tracker) if record.protocol == protocol]
         assert (event_of(started), event_of(stopped)) == ("started", "stopped")
     for record in announces(tracker):
-        fields = record.fields if record.protocol == "udp" else {
-            name: int(value) for name, value in record.fields["parameters"].items()
-            if name in ("left", "port", "numwant")
-        }
-        assert fields["left"] == 1
-        assert fields["port"] == 6881
-        assert fields["num_want" if record.protocol == "udp" else "numwant"] in (0, 1)
+        fields = announced(record)
+        assert (fields["left"], fields["wanted"] in (0, 1)) == (1, True)
+
+
+def test_port_and_peer_id_are_of_no_client_and_new_for_each_run(check):
+    peer_ids = []
+    for _ in range(2):
+        with LoopbackTracker() as tracker:
+            check(tracker.udp_url, tracker.http_url, tracker.http_url + "/x/announce")
+            # Over UDP the end of the run does not wait for event stopped.
+            tracker.wait_for(lambda record: record.protocol == "udp"
+                             and record.action == "announce" and event_of(record) == "stopped")
+            # One of each in a run, also when it leaves.
+            said = [announced(record) for record in announces(tracker)]
+            ((port, peer_id),) = {(fields["port"], fields["peer_id"]) for fields in said}
+        assert len(said) >= 6
+        assert 49152 <= port <= 65535
+        assert re.fullmatch(b"-qB4500-[0-9A-Za-z]{12}", peer_id)
+        peer_ids.append(peer_id)
+    assert peer_ids[0] != peer_ids[1]
+
+
+def test_the_port_that_is_announced_can_be_given(check, tracker):
+    check(tracker.udp_url, tracker.http_url, "--port", "6881")
+    assert {announced(record)["port"] for record in announces(tracker)} == {6881}
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "many"])
+def test_a_port_that_is_none(run_script, port):
+    result = run_script(SCRIPT, "--port", port, DEAD_UDP)
+    assert (result.code, result.stdout) == (2, "")
+    assert "--port" in result.stderr
 
 
 def test_a_partial_tracker_is_left_too(check):
@@ -446,6 +487,38 @@ def test_url_data_goes_along(check, tracker):
     check(tracker.udp_url + "/path?key=1", "--no-scrape")
     record = tracker.wait_for(lambda record: record.action == "announce")
     assert b"/path?key=1" in record.fields.values() or "/path?key=1" in record.fields.values()
+
+
+# What a tracker says.
+
+
+HINT = re.compile(r"; --info-hash [a-z ]+\Z")
+
+
+@pytest.mark.parametrize("fault, said, refused", [
+    ("udp error-on-announce", "torrent not registered", True),
+    ("udp eight-bytes", "8 bytes", True),
+    ("udp announce-short", "16 bytes", False),
+    ("udp error-on-connect", "come back later", False),
+    ("http failure", "torrent not registered", True),
+    ("http failure-404", "torrent not registered", True),
+    ("http html-404", "404", False),
+])
+def test_who_refuses_the_default_hash_may_know_another(check, run_script, fault, said, refused):
+    protocol, _, name = fault.partition(" ")
+    with LoopbackTracker(**{protocol + "_fault": name}) as tracker:
+        url = tracker.udp_url if protocol == "udp" else tracker.http_url
+        (record,), _ = check(url)
+        ((group,),) = [entry.values() for entry in run_script(SCRIPT, url).json]
+        (asked,), _ = check(url, "--info-hash", OTHER_HASH)
+    failed = [stage for stage in record["stages"] if not stage["ok"]][0]
+    (error,) = [
+        outcome["Err"] for stage, outcome in group["Err"]["results"]
+        if stage == failed["name"].capitalize()
+    ]
+    for text in (record["message"], failed["error"], error):
+        assert said in text and bool(HINT.search(text)) == refused, text
+    assert said in asked["message"] and "--info-hash" not in asked["message"]
 
 
 # HTTP options.
@@ -539,7 +612,7 @@ def test_an_interrupted_check_keeps_what_had_ended(start, tracker):
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=10)
     record = json.loads(stdout)
-    assert (process.returncode, stderr, record["status"]) == (130, "", "partial")
+    assert (process.returncode, stderr, record["status"]) == (130, "", "interrupted")
     assert [stage["ok"] for stage in record["stages"]] == [True, False]
     assert record["message"] == "scrape: interrupted"
     assert (record["interval"], record["leechers"]) == (120, 1)
@@ -562,16 +635,15 @@ def test_every_format_is_whole_when_interrupted(start, two_hosts, resolver, name
     if name == "ndjson":
         found = by_tracker(json_lines(stdout))
         assert set(found) == set(inputs)
-        assert ["interrupted" in found[given].get("message", "") for given in inputs] == [
-            False, True, True, True, True
-        ]
+        assert [found[given]["status"] for given in inputs] == ["ok"] + ["interrupted"] * 4
+        assert all("interrupted" in found[given]["message"] for given in inputs[1:])
     elif name == "table":
-        assert stdout.count("interrupted") == 4
-        assert stdout.endswith("1 up (0 partial), 4 down, 0 unsupported\n")
+        assert stdout.count("\ninterrupted ") == 4
+        assert stdout.endswith("1 up (0 partial), 0 down, 0 unsupported, 4 not finished\n")
     elif name == "prometheus":
-        assert stdout.count("\ntracker_up{") == 5
+        assert stdout.count("\ntracker_up{") == 1
     elif name == "nagios":
-        assert stdout.startswith("TRACKERS CRITICAL - 4 of 5 down: ")
+        assert stdout.startswith("TRACKERS OK - 1 of 1 up; 4 not finished | up=1;;;0;1 ")
     else:
         assert stdout == two_hosts.udp_url + "\n"
 

@@ -153,15 +153,23 @@ def proxy():
         yield running
 
 
-def fetch(url, timeout=5, limit=client.ANNOUNCE_LIMIT, **settings):
-    """Runs the steps of client.fetch() with the usual HttpOptions but for what is given."""
+def options_of(**settings):
+    """Returns the usual HttpOptions but for what is given."""
     usual = dict(ip_version=None, user_agent="test", headers=[], tls=client.Tls())
     usual.update(environ={}, trace=None)
     usual.update(settings)
+    return client.HttpOptions(**usual)
+
+
+def fetch(url, timeout=5, read=None, **settings):
+    """Runs the steps of client.fetch() with such HttpOptions; returns the response.
+
+    With read, a function of the response, returns what that returned.
+    """
     deadline = time.monotonic() + timeout
-    return client.run_steps(
-        client.fetch(url, client.HttpOptions(**usual), deadline, limit), deadline
-    )
+    steps = client.fetch(url, options_of(**settings), deadline, client.ANNOUNCE_LIMIT, read)
+    response, value = client.run_steps(steps, deadline)
+    return value if read else response
 
 
 def failure_of(url, **settings):
@@ -447,7 +455,7 @@ def test_announce_with_the_defaults(http, tracker):
         "uploaded": b"0",
         "downloaded": b"0",
         "left": b"0",
-        "event": b"completed",
+        "event": b"started",
         "compact": b"1",
     }
     assert sorted(request["headers"]) == [
@@ -491,9 +499,9 @@ def test_events(http, tracker, event, sent):
 
 def test_a_peer_joins_and_leaves(http, tracker):
     assert http("announce", tracker.http_url, HASH, "--left", "1").code == 0
-    assert tracker.swarm(HASH_BYTES) == (0, 1, 1)
+    assert tracker.swarm(HASH_BYTES) == (0, 0, 1)
     assert http("announce", tracker.http_url, HASH, "--event", "stopped").code == 0
-    assert tracker.swarm(HASH_BYTES) == (0, 1, 0)
+    assert tracker.swarm(HASH_BYTES) == (0, 0, 0)
 
 
 def test_any_dictionary_answers_event_stopped(http, tracker):
@@ -1150,6 +1158,89 @@ def test_a_slow_first_address_is_not_given_up(resolve_to):
         assert second.heads == []
 
 
+@pytest.mark.parametrize("reply", [
+    b"", b"220 mail.example ESMTP\r\n", response(b"<html>"), None
+], ids=["closes", "no HTTP", "no bencode", "silent"])
+def test_an_address_that_fails_after_its_connection_gives_way(reply, resolve_to):
+    left = threading.Event()
+
+    def handle(connection, head):
+        if reply is None:
+            wait_for_the_end(connection)
+        else:
+            connection.sendall(reply)
+        left.set()
+
+    with Server(handle) as first, Server(answering(response())) as second:
+        resolve_to(("127.0.0.1", first.port), ("127.0.0.1", second.port))
+        found = fetch("http://name.example/", timeout=2, read=client.read_reply)
+        assert found == {b"interval": 120, b"peers": b""}
+        assert (len(first.heads), len(second.heads)) == (1, 1)
+        # Its connection is not kept.
+        assert left.wait(10)
+
+
+def test_an_address_whose_handshake_fails_gives_way(authority, cacert, resolve_to):
+    context = server_context(authority, "name.example")
+    broken, well = LoopbackTracker(http_fault="reset-handshake"), LoopbackTracker(tls=context)
+    with broken, well:
+        resolve_to(("127.0.0.1", broken.http_port), ("127.0.0.1", well.http_port))
+        found = fetch("https://name.example/other", tls=client.Tls(cacert))
+        assert found.status == 404
+
+
+@pytest.mark.parametrize("reply, kind", [
+    (b"HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\n<html>", "http_status"),
+    (response(b"d14:failure reason2:noe"), None),
+    (b"HTTP/1.1 302 Found\r\nLocation: ftp://h/\r\n\r\n", "redirect"),
+])
+def test_after_an_answer_no_other_address_is_asked(reply, kind, resolve_to):
+    with Server(answering(reply)) as first, Server(answering(response())) as second:
+        resolve_to(("127.0.0.1", first.port), ("127.0.0.1", second.port))
+        # With much time, so that patience does not end on a busy machine.
+        settings = {"timeout": 60, "read": client.read_reply}
+        if kind:
+            assert failure_of("http://name.example/", **settings).kind == kind
+        else:
+            assert fetch("http://name.example/", **settings) == {b"failure reason": b"no"}
+        assert second.heads == []
+
+
+def test_what_a_proxy_refuses_at_one_address_is_not_asked_of_another(resolve_to):
+    reply = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    with Server(answering(reply)) as first, Server(act_as_proxy) as second:
+        resolve_to(("127.0.0.1", first.port), ("127.0.0.1", second.port))
+        environ = {"https_proxy": "http://proxy.example"}
+        failure = failure_of("https://name.example/", timeout=60, environ=environ)
+        assert (failure.kind, second.heads) == ("http_status", [])
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_an_attempt_that_is_given_up_leaves_no_connection(proxied):
+    with Server(lambda connection, head: wait_for_the_end(connection)) as server:
+        proxy = client.split_url(server.url) if proxied else None
+        target = client.split_url("https://name.example/")
+        steps = client.open_stream(("127.0.0.1", server.port), target, proxy, options_of())
+        (sock,) = next(steps).events
+        select.select([], [sock], [])
+        # It waits for its turn, and then for the tunnel.
+        assert steps.send([sock]) is client.TURN
+        if proxied:
+            assert list(steps.send(None).events) == [sock]
+        steps.close()
+        assert sock.fileno() == -1
+
+
+def test_what_all_addresses_fail_with_alike_is_said_once(resolve_to):
+    with Server(answering(b"")) as first, Server(answering(b"")) as second:
+        resolve_to(("127.0.0.1", first.port))
+        alone = failure_of("http://name.example/")
+        resolve_to(("127.0.0.1", first.port), ("127.0.0.1", second.port))
+        both = failure_of("http://name.example/")
+    assert (both.kind, str(both)) == (alone.kind, str(alone))
+    assert len(second.heads) == 1
+
+
 def test_all_addresses_are_named_when_all_fail(silent_address, closed_port, resolve_to):
     resolve_to(closed_port, silent_address)
     failure = failure_of("http://name.example/", timeout=0.6)
@@ -1165,7 +1256,8 @@ def test_the_ip_version_holds_behind_redirects_and_proxies(version, host, other)
             failure = failure_of(server.url, ip_version=version)
             assert failure.kind == "unreachable" and other in str(failure)
         proxy = {"http_proxy": there.url}
-        assert failure_of("http://a.example/", ip_version=version, environ=proxy).kind == "unreachable"
+        failure = failure_of("http://a.example/", ip_version=version, environ=proxy)
+        assert failure.kind == "unreachable"
     assert there.heads == []
 
 
@@ -1241,7 +1333,7 @@ def test_what_is_sent_as_given_cannot_forge_anything(http, tracker, key):
     assert http("announce", tracker.http_url, HASH, "--key", key, "--tracker-id", key).code == 0
     request, = requests_of(tracker)
     assert request["parameters"]["key"] == request["parameters"]["trackerid"] == key.encode()
-    assert request["parameters"]["event"] == b"completed"
+    assert request["parameters"]["event"] == b"started"
     assert "X-Forged" not in dict(request["headers"])
 
 

@@ -2,7 +2,8 @@
 """What the scripts print is, to the letter, what the Rust clients print.
 
 The expected texts are those of the Rust project's README and of recorded runs. A transaction id
-is random, peers have the addresses of this tracker, peer ids are hex (theirs are byte lists).
+is random, peers have the addresses of this tracker, peer ids are hex (theirs are byte lists), and
+no download is counted for an announce with the defaults (theirs says completed).
 """
 
 import json
@@ -92,13 +93,13 @@ HTTP_SCRAPE = """\
 {
   "9c38422213e30bff212b30c360d26f9a02136422": {
     "complete": 1,
-    "downloaded": 1,
+    "downloaded": 0,
     "incomplete": 0
   }
 }
 """
 HTTP_SCRAPE_COMPACT = """\
-{"9c38422213e30bff212b30c360d26f9a02136422":{"complete":1,"downloaded":1,"incomplete":0}}
+{"9c38422213e30bff212b30c360d26f9a02136422":{"complete":1,"downloaded":0,"incomplete":0}}
 """
 HTTP_SCRAPE_OF_TWO = """\
 {"443c7602b4fde83d1154d6d9da48808418b181b6":{"complete":0,"downloaded":0,"incomplete":0},\

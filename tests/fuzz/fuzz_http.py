@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """Replies over TCP against the fetch and reply code of http_tracker_client.py, without a network.
 
-A case is (command, URL, limit of the body, replies). A reply is (head, tail, times, piece,
-ending): the bytes head and then so many times tail come in pieces of that many bytes, and at
-the end the connection is "closed", "reset" or "silent". Each redirect takes the next reply.
+A case is (command, URL, limit of the body, addresses that a name has, replies). A reply is
+(head, tail, times, piece, ending): the bytes head and then so many times tail come in pieces of
+that many bytes, and at the end the connection is "closed", "reset" or "silent". Each connection
+takes the next reply: of a redirect, and of the next address where one fails or is silent.
 """
 import gzip
 import json
-import time
 import zlib
 from contextlib import contextmanager
 
@@ -27,6 +27,7 @@ KINDS = {
     "resolve_failed", "timeout", "refused", "unreachable", "invalid_response", "tls",
     "http_status", "too_large", "redirect", "failure_reason",
 }
+TIMEOUT = 60
 HOSTILE = [text.encode("utf-8", "surrogatepass") for text in HOSTILE_TEXT]
 
 STATUS_LINES = [b"HTTP/1.1 200 OK"] * 20 + [
@@ -73,7 +74,10 @@ def generate(rng):
     limit = pick(rng, (100, 1000, 5000, http.ANNOUNCE_LIMIT))
     hops = pick(rng, (0, 0, 0, 0, 1, 2, 7))
     replies = [make_reply(rng, redirects=True) for _ in range(hops)] + [make_reply(rng, False)]
-    return command, pick(rng, URLS), limit, replies
+    addresses = pick(rng, (1, 1, 1, 2, 3))
+    if addresses > 1:
+        replies += [make_reply(rng, False) for _ in range(below(rng, 3))]
+    return command, pick(rng, URLS), limit, addresses, replies
 
 
 def make_reply(rng, redirects):
@@ -165,36 +169,59 @@ class FakeStream:
         self.closed = True
 
 
+class Clock:
+    """Stands in for the module time: it goes on only where steps wait."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
 @contextmanager
 def fake_network(replies):
-    """Lets the client connect to fake streams; yields the list of (target, stream) so far."""
+    """Lets the client connect to fake streams; yields (clock, (target, stream) so far)."""
     replies = iter(replies)
     connections = []
 
-    def open_stream(target, proxy, options, deadline):
+    def open_stream(address, target, proxy, options):
         assert proxy is None
         reply = next(replies, None)
         if reply is None:
             raise http.Failure("refused", "the connection was refused")
-        connections.append((target, FakeStream(reply)))
-        return connections[-1][1]
-        yield
+        stream = FakeStream(reply)
+        connections.append((target, stream))
+        try:
+            yield http.TURN
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
-    original = http.open_stream
-    http.open_stream = open_stream
+    original = http.open_stream, http.time
+    http.open_stream, http.time = open_stream, Clock()
     try:
-        yield connections
+        yield http.time, connections
     finally:
-        http.open_stream = original
+        http.open_stream, http.time = original
 
 
-def run_steps(steps):
-    """Runs steps whose first wait takes too long."""
+def run_steps(steps, addresses, clock, deadline):
+    """Runs steps: a name has so many addresses, and no socket is ever ready."""
+    outcome = None
     try:
-        wait = next(steps)
-    except StopIteration as end:
-        return end.value
-    try:
+        while True:
+            wait = steps.send(outcome)
+            if isinstance(wait, http.Lookup):
+                outcome = [("192.0.2.{}".format(i), wait.port) for i in range(1, addresses + 1)]
+                continue
+            outcome = []
+            if wait.until is None or wait.until >= deadline:
+                break
+            assert wait.until > clock.now, "waits for what has been"
+            clock.now = wait.until
+        clock.now = deadline
         steps.throw(http.Failure("timeout", wait.late))
     except StopIteration as end:
         return end.value
@@ -212,32 +239,45 @@ OPTIONS = http.HttpOptions(
 
 
 def check(case):
-    command, url, limit, replies = case
+    command, url, limit, addresses, replies = case
     if command == "scrape":
         url = http.scrape_url(url)
-    with fake_network(replies) as connections:
+    with fake_network(replies) as (clock, connections):
         try:
             query = http.encode_query([("info_hash", HASH)])
-            return ask(command, http.with_query(url, query), limit)
+            deadline = clock.now + TIMEOUT
+            steps = http.fetch(
+                http.with_query(url, query), OPTIONS, deadline, limit, look_at_reply(command, limit)
+            )
+            response, value = run_steps(steps, addresses, clock, deadline)
+            assert response.status not in http.REDIRECT_STATUSES
+            return ask(command, response, value)
         except http.Failure as failure:
             assert failure.kind in KINDS, failure.kind
             assert str(failure)
             http.to_json_text({"message": str(failure)}, pretty=False).encode("ascii")
             return failure.kind
         finally:
-            look_at_connections(connections, limit)
+            look_at_connections(connections, limit, addresses)
 
 
-def ask(command, url, limit):
+def look_at_reply(command, limit):
+    """Returns what reads a response, as the client does, and looks at what it shows of it."""
+
+    def read(response):
+        assert len(response.body) <= limit, "a larger body than allowed"
+        reply = http.read_reply(response)
+        bencode.encode(reply)
+        text = http.to_json_text(http.reply_to_json(command, reply), pretty=True)
+        assert text.replace("\n", "").isprintable() and max(text) < "\x7f"
+        json.loads(text)
+        return reply
+
+    return read
+
+
+def ask(command, response, reply):
     """Does what the client does with a reply; returns a word for what came of it."""
-    response = run_steps(http.fetch(url, OPTIONS, time.monotonic() + 60, limit))
-    assert len(response.body) <= limit, "a larger body than allowed"
-    assert response.status not in http.REDIRECT_STATUSES
-    reply = http.read_reply(response)
-    bencode.encode(reply)
-    text = http.to_json_text(http.reply_to_json(command, reply), pretty=True)
-    assert text.replace("\n", "").isprintable() and max(text) < "\x7f"
-    json.loads(text)
     if command == "announce":
         http.require_announce(reply, response.status, "started")
         numbers = checker.announce_counts(reply)
@@ -248,9 +288,9 @@ def ask(command, url, limit):
     return "an answer to " + command
 
 
-def look_at_connections(connections, limit):
+def look_at_connections(connections, limit, addresses):
     """What was sent has to be one request each, and secrets go to the first origin alone."""
-    assert len(connections) <= 1 + http.REDIRECTS
+    assert len(connections) <= addresses * (1 + http.REDIRECTS)
     origin, home = None, True
     for target, stream in connections:
         assert stream.closed
@@ -259,7 +299,9 @@ def look_at_connections(connections, limit):
         here = target.scheme, target.host.lower(), http.port_of(target)
         origin = origin or here
         home = home and here == origin
-        look_at_request(stream.sent, target, home)
+        # Where another address was first, nothing was asked here.
+        if stream.sent or addresses == 1:
+            look_at_request(stream.sent, target, home)
 
 
 def look_at_request(sent, target, home):

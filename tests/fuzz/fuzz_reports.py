@@ -3,7 +3,7 @@
 
 A case is ([result, …], columns of the terminal or None, whether prometheus has addresses). A
 result is (kind, the text as given, [(stage, seconds, None or (kind of failure, message)), …],
-address, interval, seeders, leechers, what a health check said).
+address, interval, seeders, leechers, what a health check said, the tracker's warning or None).
 """
 import json
 import re
@@ -59,7 +59,8 @@ def make_result(rng):
             break
     numbers = [pick(rng, NUMBERS) for _ in range(3)]
     detail = "200 OK" if below(rng, 3) else hostile_text(rng)
-    return [kind, given, stages, pick(rng, ADDRESSES)] + numbers + [detail]
+    warning = None if below(rng, 3) else hostile_text(rng)
+    return [kind, given, stages, pick(rng, ADDRESSES)] + numbers + [detail, warning]
 
 
 def target_of(kind, given):
@@ -74,7 +75,7 @@ def target_of(kind, given):
     return checker.unsupported(given, ValueError("it is no URL"))
 
 
-def result_of(kind, given, stages, address, interval, seeders, leechers, detail):
+def result_of(kind, given, stages, address, interval, seeders, leechers, detail, warning):
     target = target_of(kind, given)
     failures = [
         (name, seconds, failure and checker.Failure(*failure)) for name, seconds, failure in stages
@@ -83,10 +84,16 @@ def result_of(kind, given, stages, address, interval, seeders, leechers, detail)
         failures = [("setup", 0, checker.Failure("unsupported", target.problem))]
     if target.kind != kind and target.kind == checker.HEALTH:
         failures = [("health",) + failures[0][1:]]
+    if target.kind == checker.UNSUPPORTED:
+        # It is never under way, so it cannot be interrupted.
+        failures = [
+            (name, seconds, failure and checker.Failure("unsupported", str(failure)))
+            for name, seconds, failure in failures
+        ]
     stages = [checker.Stage(*stage) for stage in failures]
     result = checker.Result(target, stages, sum(stage.elapsed for stage in stages), address)
     result.interval, result.seeders, result.leechers = interval, seeders, leechers
-    result.detail = detail
+    result.detail, result.warning = detail, warning
     return result
 
 
@@ -141,6 +148,11 @@ def check_ndjson(results):
         # Two halves of a surrogate pair that met by chance come back as one character.
         assert json.dumps(record["tracker"]) == json.dumps(result.target.given)
         assert (record["status"] == "ok") == ("message" not in record)
+        assert json.dumps(record.get("warning")) == json.dumps(result.warning)
+
+
+def unfinished_of(results):
+    return [result for result in results if result.status == "interrupted"]
 
 
 def check_table(results, columns):
@@ -148,6 +160,8 @@ def check_table(results, columns):
     assert len(lines) == len(results) + 2
     coloured = checker.report_table(results, columns, colour=True).split("\n")[:-1]
     assert len(coloured) == len(lines)
+    unfinished = len(unfinished_of(results))
+    assert lines[-1].endswith(", {} not finished".format(unfinished)) == bool(unfinished)
     for line in coloured[:-1]:
         plain = COLOUR.sub(r"\1", line)
         assert plain.isprintable()
@@ -164,8 +178,9 @@ def check_prometheus(results, with_address):
     up = [line for line in samples if line.startswith("tracker_up{")]
     distinct = set()
     for result in results:
-        address = with_address and result.address
-        distinct.add((checker.escape(result.target.given), result.target.kind, address))
+        if result.status != "interrupted":
+            address = with_address and result.address
+            distinct.add((checker.escape(result.target.given), result.target.kind, address))
     assert len(up) == len(distinct)
 
 
@@ -175,6 +190,8 @@ def check_nagios(results):
     assert line.startswith("TRACKERS {} - ".format(checker.NAGIOS_STATES[code]))
     assert line.count("|") == 1, "a forged start of the performance data"
     assert re.match(r" up=\d+;;;0;\d+ down=\d+;;;0;\d+ partial=\d+;;;0;\d+\Z", line.split("|")[1])
+    unfinished = len(unfinished_of(results))
+    assert ("; {} not finished |".format(unfinished) in line) == bool(unfinished)
     for fail in (False, True):
         assert checker.exit_code(results, fail, True) in (0, 1)
 
@@ -191,6 +208,9 @@ def check_monitor(results):
     targets = [result.target for result in results]
     tallies = {target: checker.Tally(target) for target in targets}
     for result in results:
+        if result.status == "interrupted":
+            # The monitor leaves it out.
+            continue
         record = checker.to_json_text(tallies[result.target].add(result), pretty=False)
         (line,) = lines_of(record + "\n")
         assert json.loads(line)["sequence"] == 1

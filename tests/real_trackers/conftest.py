@@ -67,6 +67,12 @@ TORRENTS = {
         "counted",
         "checked",
         "nobody has it",
+        "stays on 6881 as itself",
+        "stays on 6881 under our peer id",
+        "stays on another port as itself",
+        "stays on another port under our peer id",
+        "taken out over udp",
+        "taken out over http",
     )
 }
 
@@ -165,14 +171,22 @@ def bittorrent_tracker():
 
 
 class Client:
-    """A libtorrent session on loopback that seeds what it is told to."""
+    """A libtorrent session on loopback that seeds what it is told to.
 
-    def __init__(self, libtorrent, folder):
+    interfaces are the addresses and ports at which it listens, as libtorrent has them; its peer id
+    begins with the fingerprint, which may be the whole of it.
+    """
+
+    def __init__(self, libtorrent, folder, interfaces, fingerprint=None):
         self.libtorrent = libtorrent
         self.folder = folder
+        own = {"peer_fingerprint": fingerprint} if fingerprint else {}
         self.session = libtorrent.session(
             {
-                "listen_interfaces": "127.0.0.1:0,[::1]:0",
+                **own,
+                "listen_interfaces": interfaces,
+                # It takes no other port where one is taken.
+                "max_retry_port_bind": 0,
                 "announce_to_all_trackers": True,
                 "announce_to_all_tiers": True,
                 "enable_dht": False,
@@ -186,7 +200,7 @@ class Client:
         )
         self.answered = set()
         self.listening = {}
-        self._wait(lambda: len(self.listening) == 2)
+        self._wait(lambda: len(self.listening) == interfaces.count(",") + 1)
 
     def seed(self, torrent, *trackers):
         """Seeds the torrent and returns once all trackers have answered its announce."""
@@ -201,7 +215,8 @@ class Client:
         assert str(handle.info_hash()) == torrent.info_hash
         answers = {(torrent.info_hash, url) for url in trackers}
         self._wait(lambda: self.answered >= answers)
-        return Seeder(torrent.info_hash, self.listening["IPv4"], self.listening["IPv6"])
+        listening = self.listening.get
+        return Seeder(torrent.info_hash, listening("IPv4"), listening("IPv6"))
 
     def _wait(self, condition):
         deadline = time.monotonic() + PATIENCE
@@ -220,13 +235,19 @@ class Client:
 
 
 @pytest.fixture(scope="session")
-def client(tmp_path_factory):
-    """A libtorrent Client."""
+def new_client(tmp_path_factory):
+    """A function that starts a libtorrent Client; its arguments are the Client's own."""
     libtorrent = pytest.importorskip(
         "libtorrent", reason="libtorrent is not here: pip install libtorrent"
     )
+    return lambda *arguments: Client(libtorrent, tmp_path_factory.mktemp("seeds"), *arguments)
+
+
+@pytest.fixture(scope="session")
+def client(new_client):
+    """A libtorrent Client over IPv4 and IPv6."""
     require_ipv6()
-    return Client(libtorrent, tmp_path_factory.mktemp("seeds"))
+    return new_client("127.0.0.1:0,[::1]:0")
 
 
 @pytest.fixture(scope="module")
