@@ -928,6 +928,7 @@ def test_progress_comes_from_the_first_second_on(monkeypatch, capsys):
 @pytest.mark.parametrize("options, term", [
     (["--no-progress"], "xterm"),
     (["--format", "ndjson"], "xterm"),
+    (["--format", "ndjson", "-o", os.devnull], "xterm"),
     ([], "dumb"),
     ([], None),
 ])

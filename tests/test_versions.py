@@ -34,7 +34,7 @@ def test_http_client(ask, tracker):
     reply = ask("http_tracker_client.py", "announce", tracker.http_url, HASH)
     assert (reply["complete"], reply["peers"]) == (1, [])
     reply = ask("http_tracker_client.py", "scrape", tracker.http_url, HASH)
-    assert reply == {HASH: {"complete": 1, "downloaded": 1, "incomplete": 0}}
+    assert reply == {HASH: {"complete": 1, "downloaded": 0, "incomplete": 0}}
 
 
 def test_checker(ask, tracker):
