@@ -890,13 +890,14 @@ DIGITS = frozenset("0123456789")
 HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
 BASE32_DIGITS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 # White space, and what is pasted along unseen: controls, direction marks, characters of no width.
-BLANK_RANGES = (
-    "\0 ", "\x7f\xa0", "\xad\xad", "\u061c\u061c", "\u1680\u1680", "\u180e\u180e",
-    "\u2000\u200f", "\u2028\u202f", "\u205f\u206f", "\u3000\u3000", "\ufe00\ufe0f",
-    "\ufeff\ufeff",
-)
 BLANKS = "".join(
-    chr(code) for first, last in BLANK_RANGES for code in range(ord(first), ord(last) + 1)
+    chr(code)
+    for first, last in (
+        "\0 ", "\x7f\xa0", "\xad\xad", "\u061c\u061c", "\u1680\u1680", "\u180e\u180e",
+        "\u2000\u200f", "\u2028\u202f", "\u205f\u206f", "\u3000\u3000", "\ufe00\ufe0f",
+        "\ufeff\ufeff",
+    )
+    for code in range(ord(first), ord(last) + 1)
 )
 
 
@@ -976,7 +977,7 @@ def parse_info_hash(text: str) -> bytes:
             if topic.lower().startswith(prefix) and len(digits) in sizes and decode_hash(digits):
                 return decode_hash(digits)
     if text.lower().endswith(".torrent") or ("\0" not in text and os.path.isfile(text)):
-        message = "{!r} is not an info hash but a file: bencode.py --info-hash FILE prints that of it"
+        message = "{!r} is not an info hash but a file; bencode.py --info-hash FILE prints its own"
         raise ValueError(message.format(given))
     if is_magnet(text):
         found = "a magnet link without one that is known"
