@@ -7,13 +7,14 @@
     bencode.info_hash(torrent)                 # the 20 bytes that trackers know a .torrent by
 
     bencode.py FILE                            # as a command: shows a file as JSON
+    bencode.py --info-hash FILE                # prints the info hash of a .torrent
 
 This file needs nothing but python3 (3.6 or newer). decode() is strict where laxness would hide
 damage, and lenient where real trackers are sloppy: keys may be unsorted or repeated. Both ways
 work with one loop and a stack of their own, so that no depth can exhaust Python's.
 
 The map, from top to bottom:
-    decoding            decode(), its rare elements and errors
+    decoding            decode(), decode_file(), rare elements and errors
     info hash           info_hash()
     encoding            encode()
     output              decoded values as JSON
@@ -35,6 +36,8 @@ INTEGER_LIMIT = 10**MAX_DIGITS
 TOO_DEEP = "too deep: expected at most {} levels of lists and dictionaries".format(MAX_LEVELS)
 TOO_LONG = "integer too long: expected at most {} digits".format(MAX_DIGITS)
 EXCERPT_SIZE = 24  # bytes of the data in an error message
+WHITE_SPACE = b" \t\n\v\f\r"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class BencodeError(ValueError):
@@ -61,9 +64,35 @@ def decode(data: bytes) -> "int | bytes | list | dict":
     Raises BencodeError for anything that is not exactly one bencoded value, and beyond
     MAX_LEVELS and MAX_DIGITS; TypeError unless data is bytes, bytearray or memoryview.
     """
+    return decode_from(bytes_of(data), 0, b"")
+
+
+def decode_file(data: bytes) -> "int | bytes | list | dict":
+    """Like decode(), of what a file may hold: the value, and around it what others have put there.
+
+    That is white space or a byte order mark before the value, and white space or NULs after it.
+    """
+    data = bytes_of(data)
+    return decode_from(data, start_of(data), WHITE_SPACE + b"\0")
+
+
+def bytes_of(data) -> bytes:
+    """Returns data as bytes; raises TypeError for what is not like bytes."""
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError("can decode bytes, bytearray and memoryview, not " + type(data).__name__)
-    data = bytes(data)
+    return bytes(data)
+
+
+def start_of(data: bytes) -> int:
+    """Returns where the value begins: after white space and a byte order mark."""
+    return len(data) - len(data.lstrip(WHITE_SPACE + BYTE_ORDER_MARK))
+
+
+def decode_from(data: bytes, position: int, ignored: bytes) -> "int | bytes | list | dict":
+    """Returns the value that begins at position and that only ignored bytes may follow.
+
+    Raises BencodeError.
+    """
     size = len(data)
 
     # The loop is made for speed: it compares with local variables, and it calls the functions
@@ -77,7 +106,7 @@ def decode(data: bytes) -> "int | bytes | list | dict":
     container = None  # the list or dictionary that is being filled
     in_dictionary = False
     key = None  # the latest key of the dictionary
-    position = 0  # of the element that is being read: it only moves on at the element's end
+    # position is that of the element that is being read: it only moves on at the element's end.
     try:
         while True:
             byte = data[position]
@@ -150,7 +179,7 @@ def decode(data: bytes) -> "int | bytes | list | dict":
                 container[key] = value
             elif stack:
                 container.append(value)
-            elif position == size:
+            elif position == size or not data[position:].strip(ignored):
                 return value
             else:
                 raise unexpected(data, position, "the end")
@@ -171,8 +200,13 @@ def read_integer(data: bytes, position: int) -> tuple:
         raise BencodeError(TOO_LONG, position)
     if mark and digits.isdigit() and not digits.startswith(b"0"):
         return int(text), position + len(text) + len("ie")
+    raise malformed_integer(b"i" + text + mark, position)
+
+
+def malformed_integer(found: bytes, position: int) -> BencodeError:
+    """Returns the error for what begins like an integer and is none."""
     message = "malformed integer: expected i, digits without a leading zero or -0, and e, found {}"
-    raise BencodeError(message.format(excerpt(b"i" + text + mark)), position)
+    return BencodeError(message.format(excerpt(found)), position)
 
 
 def read_length(data: bytes, position: int) -> tuple:
@@ -196,8 +230,10 @@ def cut_off_error(length: int, left: int, position: int) -> BencodeError:
 
 def end_error(data: bytes, position: int, inside: bool) -> BencodeError:
     """Returns what is missing where the data ends inside or before the element at position."""
+    if data.startswith(b"i", position):
+        return malformed_integer(data[position:], position)
     if position < len(data):
-        message = "the data ends inside an element: expected an integer or a string, found {}"
+        message = "the data ends inside the length of a string: found {}, expected digits and :"
         return BencodeError(message.format(excerpt(data, position)), position)
     expected = "another element or e" if inside else "a value"
     return BencodeError("the data ends too early: expected {}".format(expected), position)
@@ -223,15 +259,18 @@ def info_hash(data: bytes) -> bytes:
 
     They are the SHA-1 of the info dictionary, or the first bytes of its SHA-256 where it is of
     version 2 alone (BEP 52): of the bytes as they stand in data, since encoded again they may be
-    others. Raises BencodeError where data is no bencode or has no info dictionary.
+    others. Around the .torrent there may be what decode_file() allows. Raises BencodeError where
+    data is no bencode or has no info dictionary; TypeError as decode() does.
     """
     import hashlib
 
-    torrent = decode(data)
+    data = bytes_of(data)
+    start = start_of(data)
+    torrent = decode_file(data)
     info = torrent.get(b"info") if isinstance(torrent, dict) else None
     if not isinstance(info, dict):
-        raise BencodeError("no .torrent: expected a dictionary with a dictionary info", 0)
-    raw = raw_value(bytes(data), b"info")
+        raise BencodeError("no .torrent: expected a dictionary with a dictionary info", start)
+    raw = raw_value(data[start:], b"info")
     if b"pieces" in info or info.get(b"meta version") != 2:
         return hashlib.sha1(raw).digest()
     return hashlib.sha256(raw).digest()[:20]
@@ -276,9 +315,9 @@ def end_of(data: bytes, position: int) -> int:
 def encode(value: "int | bytes | list | dict") -> bytes:
     """Returns value as bencode: the only one there is, with the keys of each dict sorted.
 
-    value is an int, bytes (bytearray, memoryview), a list, or a dict with bytes as keys.
+    value is an int, bytes, a list, or a dict with bytes as keys.
 
-    Raises TypeError for anything else, str, bool and None too, also inside value and as a key;
+    Raises TypeError for anything else, str, bool and bytearray too, also inside value and as a key;
     BencodeError beyond MAX_LEVELS, which a list that holds itself is, and MAX_DIGITS.
     """
     parts = []
@@ -304,9 +343,6 @@ def encode(value: "int | bytes | list | dict") -> bytes:
                     parts.append(b"d")
                     remaining = iter(keys_and_values(item))
                 break
-            elif isinstance(item, (bytearray, memoryview)):
-                item = bytes(item)
-                parts.append(b"%d:%b" % (len(item), item))
             else:
                 raise TypeError(
                     "can encode int, bytes, list and dict, not " + type(item).__name__
@@ -362,15 +398,16 @@ Byte strings that are UTF-8 are shown as text, others as {"hex": "..."}.
 examples:
   bencode.py debian.torrent
   bencode.py --format compact debian.torrent | jq .announce
+  bencode.py --info-hash debian.torrent
   curl -s http://tracker.example.org/scrape | bencode.py -
 
 exit codes:
-  0 the file was shown, 1 it is not bencode or cannot be read, 2 wrong usage
+  0 it is on stdout, 1 the file is not bencode (or no .torrent) or cannot be read, 2 wrong usage
 """
 
 
 def parse_arguments(argv: list):
-    """Returns the argparse namespace: file, format."""
+    """Returns the argparse namespace: file, format, info_hash."""
     description = "Show a bencoded file (a .torrent, a tracker's reply) as JSON."
     parser = new_parser("bencode.py", "%(prog)s FILE [options]", description, EXAMPLES)
     parser.add_argument("file", metavar="FILE", help="the file to show, or - for standard input")
@@ -379,6 +416,9 @@ def parse_arguments(argv: list):
         choices=["pretty", "json", "text", "compact"],
         default="pretty",
         help="pretty (the default; json and text are the same): indented; compact: one line",
+    )
+    parser.add_argument(
+        "--info-hash", action="store_true", help="print the info hash of a .torrent, nothing else"
     )
     return parse_tied(parser, *tie_options(parser, argv))
 
@@ -392,25 +432,21 @@ def read_file(name: str) -> bytes:
         return stream.read()
 
 
-def decode_file(data: bytes):
-    """Decodes data that may end with white space, as some trackers' replies; BencodeError."""
-    try:
-        return decode(data)
-    except BencodeError:
-        return decode(data.rstrip(b" \t\r\n"))
-
-
 def main(argv: list) -> int:
-    """Shows a bencoded file as JSON on stdout; returns the exit code."""
+    """Shows a bencoded file as JSON, or its info hash, on stdout; returns the exit code."""
     arguments = parse_arguments(argv)
     try:
-        value = decode_file(read_file(arguments.file))
+        data = read_file(arguments.file)
+        if arguments.info_hash:
+            text = info_hash(data).hex()
+        else:
+            text = to_json_text(to_json(decode_file(data)), pretty=arguments.format != "compact")
     except OSError as error:
         kind, message = "unreadable_file", error.strerror
     except BencodeError as error:
         kind, message = "invalid_bencode", str(error)
     else:
-        write_stdout(to_json_text(to_json(value), pretty=arguments.format != "compact") + "\n")
+        write_stdout(text + "\n")
         return 0
     write_record("error", kind=kind, source=arguments.file, message=message)
     return 1

@@ -47,7 +47,7 @@ import threading
 import time
 from collections import deque, namedtuple
 from heapq import heappop, heappush
-from urllib.parse import quote, unquote, unquote_to_bytes, urljoin
+from urllib.parse import quote, unquote_to_bytes, urljoin
 
 VERSION = "0.1.0"
 
@@ -985,6 +985,9 @@ def open_files_available(wanted: int) -> int:
 MAX_INPUT = 64 * 1024 * 1024  # bytes taken from a file or standard input
 DEFAULT_INFO_HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
 
+# A document of which some lines name no tracker: how many, and the first of them.
+Skipped = namedtuple("Skipped", "source lines first")
+
 
 def read_inputs(words: list, config_path: str, targets: list, environ) -> "Inputs":
     """Reads everything that is to be checked; raises ConfigurationError.
@@ -1001,7 +1004,7 @@ def read_inputs(words: list, config_path: str, targets: list, environ) -> "Input
             raise ConfigurationError(
                 "argument",
                 "nothing to check: give trackers, a list, a .torrent or a magnet link, or set "
-                "TORRUST_CHECKER_CONFIG or TORRUST_CHECKER_CONFIG_PATH",
+                "TORRUST_CHECKER_CONFIG or TORRUST_CHECKER_CONFIG_PATH (see --help)",
             )
     try:
         for word in words:
@@ -1015,8 +1018,8 @@ def read_inputs(words: list, config_path: str, targets: list, environ) -> "Input
         raise ConfigurationError(inputs.source, str(error))
     for target in targets:
         inputs.add(target)
-    if inputs.trackerless and not inputs.targets:
-        raise inputs.trackerless
+    if inputs.broken and all(target.kind == UNSUPPORTED for target in inputs.targets):
+        raise inputs.broken
     return inputs
 
 
@@ -1032,51 +1035,63 @@ class Inputs:
     """Collects the distinct targets of a run, in the order in which they were given.
 
     What takes an input raises ValueError where that cannot be read; source then says where it
-    stands. own_hash is the info hash of the first magnet link or .torrent; trackerless is a
-    ConfigurationError for the first one that names no tracker.
+    stands. own_hash is the info hash of the first magnet link or .torrent; broken is a
+    ConfigurationError for the first one that cannot be read or names no tracker. given_twice
+    counts what was given once more and is checked once, skipped has a Skipped for each document
+    with lines that name no tracker.
     """
 
     def __init__(self):
         self.targets = []
         self.source = "argument"
         self.own_hash = None
-        self.trackerless = None
+        self.broken = None
+        self.given_twice = 0
+        self.skipped = []
         self._keys = set()
 
     def add(self, target: Target) -> None:
-        if target.key not in self._keys:
+        if target.key in self._keys:
+            self.given_twice += 1
+        else:
             self._keys.add(target.key)
             self.targets.append(target)
 
-    def add_torrent(self, info_hash: bytes, trackers: list, what: str) -> None:
-        """Adds the trackers of a magnet link or .torrent, to be asked for its own hash."""
-        self.own_hash = self.own_hash or info_hash
-        for tracker in trackers:
-            self.add(tracker_or_unsupported(tracker, info_hash))
-        if not trackers and not self.trackerless:
-            text = "the {} names no tracker".format(what)
-            self.trackerless = ConfigurationError(self.source, text)
+    def add_broken(self, name: str, error: Exception) -> None:
+        """Adds a magnet link or .torrent that cannot be checked, one of several perhaps."""
+        self.broken = self.broken or ConfigurationError(self.source, str(error))
+        self.add(unsupported(name, error))
 
-    def add_argument(self, text: str) -> None:
+    def add_argument(self, given: str) -> None:
         """Adds an INPUT of the command line."""
         self.source = "argument"
-        if text.lstrip().startswith("{"):
-            self.add_configuration(text)
-        elif text[:8].lower() == "magnet:?":
-            self.add_magnet(text)
-        elif "://" in text:
-            self.add(tracker_or_unsupported(text))
-        elif text == "-" or ("\0" not in text and os.path.exists(text)):
+        text = given.strip(BLANKS)
+        paths = [path for path in (given, text) if "\0" not in path and os.path.exists(path)]
+        if text == "-":
             self.add_document(self.read(text))
+        elif text.startswith("{"):
+            self.add_configuration(text)
+        elif is_magnet(text) or "://" in text:
+            for entry in split_entry(text):
+                self.add_entry(entry)
+        elif paths:
+            self.add_document(self.read(paths[0]))
         else:
             try:
                 self.add(parse_tracker(text))
             except ValueError as error:
-                reason = " ({})".format(error) if ":" in text else ""
-                raise ValueError(
-                    "{!r} is no file that exists, and no tracker URL, host:port, magnet link or "
-                    "JSON configuration{}".format(text, reason)
-                )
+                message = "{!r} is no file that exists, and no tracker: {}"
+                raise ValueError(message.format(given, error))
+
+    def add_entry(self, text: str) -> None:
+        """Adds a tracker or a magnet link."""
+        if not is_magnet(text):
+            self.add(tracker_or_unsupported(text))
+            return
+        try:
+            self.add_magnet(text)
+        except ValueError as error:
+            self.add_broken(text, error)
 
     def read(self, path: str) -> bytes:
         """Returns the bytes of a file, or of standard input for -; errors name it from now on."""
@@ -1094,31 +1109,53 @@ class Inputs:
         """Adds what a file or standard input holds, a .torrent or text of any kind."""
         # A list may begin with a host d1, as d1:6969. It is a .torrent only where a bencoded value
         # follows the first key.
-        key = re.match(rb"d([0-9]{1,3}):", data)
+        key = re.match(rb"[\s\xef\xbb\xbf]*d([0-9]{1,3}):", data)
         value_at = key.end() + int(key.group(1)) if key else 0
-        if key and re.match(rb"[dil]|[0-9]+:", data[value_at : value_at + 20]):
-            self.add_torrent_file(data)
-            return
-        text = decode_text(data)
-        if text.lstrip().startswith("{"):
+        is_torrent = key and re.match(rb"[dil]|[0-9]+:", data[value_at : value_at + 20])
+        try:
+            if is_torrent:
+                self.add_torrent_file(data)
+            else:
+                self.add_text(decode_text(data))
+        except ValueError as error:
+            # An error page may have been saved as a .torrent.
+            if not is_torrent and not self.source.lower().endswith(".torrent"):
+                raise
+            self.add_broken(self.source, error)
+
+    def add_text(self, text: str) -> None:
+        """Adds what a text holds: a JSON configuration, or a list of any shape."""
+        content = text.strip(BLANKS)
+        if content.startswith("{"):
             self.add_configuration(text)
             return
-        lines = [line.strip() for line in re.split(r"[\r\n]+", text)]
-        entries = [line for line in lines if line and not line.startswith("#")]
-        if not entries:
-            raise ValueError(
-                "nothing to check; a tracker URL a line, JSON or a .torrent is expected"
-            )
-        for entry in entries:
-            if entry[:8].lower() != "magnet:?":
-                self.add(tracker_or_unsupported(entry))
-                continue
+        texts = [text]
+        if content.startswith("["):
             try:
-                self.add_magnet(entry)
-            except ValueError as error:
-                if len(entries) == 1:
-                    raise
-                self.add(unsupported(entry, error))
+                # Of an object the values count: as pairs without names they are one more list.
+                value = json.loads(content, object_pairs_hook=lambda pairs: [v for _, v in pairs])
+                texts = [item for item in leaves(value) if isinstance(item, str)]
+            except (ValueError, RecursionError):
+                pass
+        is_page = content.startswith("<") and not BEGIN.match(content, 1)
+        if is_page or not self.add_lines(texts):
+            raise ValueError(show_nothing(text))
+
+    def add_lines(self, texts: list) -> bool:
+        """Adds what the lines of texts name; returns whether that is anything."""
+        found, skipped, first = False, 0, None
+        for line in (line for text in texts for line in re.split(r"[\r\n]+", text)):
+            line = line[: comment_at(line)].strip(BLANKS)
+            entries = find_trackers(line) or lone_tracker(line)
+            for entry in entries:
+                self.add_entry(entry)
+            found = found or bool(entries)
+            if line and not entries:
+                skipped += 1
+                first = first or line
+        if found and skipped:
+            self.skipped.append(Skipped(self.source, skipped, excerpt(first[:200])))
+        return found
 
     def add_configuration(self, text: str) -> None:
         """Adds a JSON configuration, the Rust checker's."""
@@ -1153,45 +1190,247 @@ class Inputs:
     def add_magnet(self, text: str) -> None:
         """Adds the trackers (tr) of a magnet link (BEP 9)."""
         info_hash = parse_info_hash(text)
-        trackers = [unquote(value) for value in magnet_values(text, "tr") if value]
-        self.add_torrent(info_hash, trackers, "magnet link (is it quoted?)")
+        values = [unquote_utf8(value) for value in magnet_values(text, "tr")]
+        self.add_torrent(info_hash, values, "the magnet link names no tracker (is it quoted?)")
 
     def add_torrent_file(self, data: bytes) -> None:
         """Adds the trackers of a .torrent (BEP 3, 12)."""
         bencode = import_bencode()
         try:
-            torrent, info_hash = bencode.decode(data), bencode.info_hash(data)
+            torrent, info_hash = bencode.decode_file(data), bencode.info_hash(data)
         except bencode.BencodeError as error:
             raise ValueError("a broken .torrent: {}".format(error))
-        tiers = torrent.get(b"announce-list")
-        urls = [torrent.get(b"announce")]
-        for tier in tiers if isinstance(tiers, list) else []:
-            urls.extend(tier if isinstance(tier, list) else [tier])
-        trackers = [
-            url.decode("utf-8", "backslashreplace").strip()
-            for url in urls
-            if isinstance(url, bytes) and url.strip()
-        ]
-        self.add_torrent(info_hash, trackers, ".torrent")
+        urls = leaves([torrent.get(b"announce"), torrent.get(b"announce-list")])
+        # As a rule announce stands in announce-list, too.
+        texts = dict.fromkeys(text_of(url) for url in urls if isinstance(url, bytes))
+        self.add_torrent(info_hash, list(texts), "the .torrent names no tracker")
+
+    def add_torrent(self, info_hash: bytes, texts: list, if_none: str) -> None:
+        """Adds the trackers of a magnet link or .torrent, to be asked for its own hash.
+
+        Raises ValueError(if_none) where there are none.
+        """
+        self.own_hash = self.own_hash or info_hash
+        trackers = [tracker for text in texts for tracker in split_entry(text)]
+        for tracker in trackers:
+            self.add(tracker_or_unsupported(tracker, info_hash))
+        if not trackers:
+            raise ValueError(if_none)
+
+
+# How a tracker or a magnet link begins, and what stands before the colon when one does.
+BEGIN = re.compile(r"\s*(?:(?:udp|https?|wss?)://|magnet:(?:///)?\?)", re.IGNORECASE | re.ASCII)
+NAME = re.compile(r"(?:udp|https?|wss?|magnet)\Z", re.IGNORECASE | re.ASCII)
+COLON = re.compile(r":(?=//|\?)")
+# What may end one has to be looked at: in a line all that is not plain, in an entry these alone.
+IN_LINE = re.compile(r"[^\w%&=+$@!~*./#{}^-]")
+IN_ENTRY = re.compile(r"[:?]")
+WITHIN_WORD = re.compile(r"[\w%&+.-]")
+SEPARATORS = ",;|\uff0c\uff1b\u3001"
+# Quotes of all kinds, and what stands around a URL in text.
+ENDS = "\"'`\\<>\xab\xbb\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2039\u203a\u300c\u300d"
+ENTITIES = (("&quot;", '"'), ("&#39;", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
+
+
+def find_trackers(line: str) -> list:
+    """Returns the trackers and magnet links that stand anywhere in a line, each by itself.
+
+    A tracker begins with udp://, http://, https://, ws:// or wss://. It ends at white space, a
+    quote, a back-tick, a backslash, < or >, at a ) or ] that it did not open, at [/ behind its
+    host, at a comma, ; or |, and where one of these schemes (or a magnet link) begins. After a ?
+    both belong to its query, but for a comma, ; or | before white space, the end of the line or
+    one of these schemes. What is not seen counts as white space, and HTML's entities as what they
+    stand for. A scheme right before another is none. A magnet link is all query from its
+    magnet:? on, trackers in it and an apostrophe within a word are part of it.
+
+    In a line with other words an http:// or https:// URL is only a link, if its path does not say
+    announce.
+    """
+    for entity, character in ENTITIES:
+        line = line.replace(entity, character)
+    found, others, position = [], [], 0
+    for start, rest, end in spans(line, IN_LINE):
+        others.append(line[position:start])
+        position = end
+        if rest < end:
+            found.append(line[start:end].rstrip(SEPARATORS))
+    others.append(line[position:])
+    if re.search(r"[^\W\d_]", "".join(others)):
+        link = re.compile(r"https?://(?![^/?#]*/[^?#]*announce)", re.IGNORECASE)
+        found = [text for text in found if not link.match(text)]
+    return found
+
+
+def split_entry(text: str) -> list:
+    """Returns the trackers in an argument, a tr or an announce entry: as a rule all of it is one.
+
+    Another begins where a scheme follows white space, a comma, ; or |, or comes before any ?.
+    What is no tracker is returned, too: nothing but such separators is dropped.
+    """
+    text = text.replace("&amp;", "&")
+    around = SEPARATORS + BLANKS
+    starts = [start for start, rest, end in spans(text, IN_ENTRY)]
+    first = starts[0] if starts else 0
+    if first and text[first - 1] not in around and not is_magnet(text[first:]):
+        # It begins with something else, and so is no tracker.
+        starts[0] = 0
+    cuts = [0] + starts + [len(text)]
+    pieces = [text[start:end].strip(around) for start, end in zip(cuts, cuts[1:])]
+    # http:// of http://http://host is none.
+    return [piece for piece in pieces if piece.rpartition("://")[2]] or [
+        piece for piece in pieces if piece
+    ]
+
+
+def spans(text: str, marks):
+    """Yields (start, rest, end) of each tracker or magnet link: rest is behind its scheme."""
+    position = floor = 0
+    while True:
+        colon = COLON.search(text, position)
+        if not colon:
+            return
+        position = colon.end()
+        begin = begin_at(text, colon.start(), floor)
+        if begin:
+            start, rest, magnet = begin
+            position = floor = end_of(text, rest, magnet, marks)
+            yield start, rest, position
+
+
+def begin_at(text: str, colon: int, floor: int):
+    """Returns (start, rest, whether it is a magnet link) of what has its colon there, or None.
+
+    It is found by its colon, since that is much faster. Nothing before floor belongs to it.
+    """
+    name = NAME.search(text, max(floor, colon - len("magnet")), colon)
+    if not name:
+        return None
+    magnet = name.group().lower() == "magnet"
+    for sign in (":?", ":///?") if magnet else ("://",):
+        if text.startswith(sign, colon):
+            return name.start(), colon + len(sign), magnet
+    return None
+
+
+def end_of(text: str, rest: int, magnet: bool, marks) -> int:
+    """Returns where a tracker or magnet link ends, as find_trackers() says; rest is its rest."""
+    in_query = magnet
+    unclosed = {"(": 0, "[": 0}
+    for mark in marks.finditer(text, rest):
+        character, at = mark.group(), mark.start()
+        if character == "?":
+            in_query = True
+        elif character == ":":
+            begin = begin_at(text, at, rest)
+            if begin and magnet and begin[2]:
+                return begin[0]
+            if begin and not magnet:
+                if not in_query or text[begin[0] - 1] in SEPARATORS + BLANKS:
+                    return begin[0]
+        elif character in SEPARATORS:
+            if not in_query or at + 1 == len(text) or text[at + 1] in BLANKS:
+                return at
+        elif character in "([":
+            if text.startswith("[/", at) and at > rest:
+                return at
+            unclosed[character] += 1
+        elif character in ")]":
+            opener = "(" if character == ")" else "["
+            if not unclosed[opener]:
+                return at
+            unclosed[opener] -= 1
+        elif character in ENDS or character in BLANKS:
+            if not (magnet and character == "'" and WITHIN_WORD.match(text, at + 1)):
+                return at
+    return len(text)
+
+
+def comment_at(line: str) -> int:
+    """Returns where a comment begins: at a # at the beginning or after white space."""
+    at = line.find("#")
+    while at > 0 and line[at - 1] not in BLANKS:
+        at = line.find("#", at + 1)
+    return len(line) if at < 0 else at
+
+
+def lone_tracker(line: str) -> list:
+    """Returns [line] if it is nothing but host:port, or a URL that nobody here can check."""
+    if ":" not in line:
+        return []
+    if any(start > 0 or rest < end for start, rest, end in spans(line, IN_LINE)):
+        # A link among other words.
+        return []
+    if "://" in line:
+        word = re.match(r"[a-z][a-z0-9+.-]*://", line, re.IGNORECASE)
+        return [line] if word and line.isprintable() and " " not in line else []
+    try:
+        parse_tracker(line)
+    except ValueError:
+        return []
+    return [line]
+
+
+def leaves(value):
+    """Yields what is in a list and in the lists within it, in order."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, list):
+            stack.extend(reversed(item))
+        else:
+            yield item
+
+
+def unquote_utf8(text: str) -> str:
+    """Returns text with its %XX decoded, but for those that are not UTF-8: they stay."""
+    next_byte = "%[89ab][0-9a-f]"
+    character = "%[0-7][0-9a-f]|%[cd][0-9a-f]{0}|%e[0-9a-f]{0}{0}|%f[0-7]{0}{0}{0}"
+
+    def decode(match):
+        try:
+            return unquote_to_bytes(match.group()).decode("utf-8")
+        except UnicodeDecodeError:
+            return match.group()
+
+    return re.sub(character.format(next_byte), decode, text, flags=re.IGNORECASE)
+
+
+def show_nothing(text: str) -> str:
+    """Returns what is wrong with a text in which there is nothing to check."""
+    begin = excerpt(text.strip("\ufeff \t\r\n")[:100])
+    if not begin:
+        return "nothing to check: trackers in a text of any kind, JSON or a .torrent are expected"
+    what = "it is a page, and no list" if begin.startswith("<") else "it names no tracker"
+    hint = " (gzip: unpack it first)" if text.startswith("\x1f\x8b") else ""
+    return "{}; it begins with: {}{}".format(what, begin, hint)
 
 
 def parse_tracker(text: str, info_hash: bytes = None) -> Target:
     """Returns the target for a tracker URL or host:port; raises ValueError for anything else."""
     scheme = text.partition("://")[0].lower() if "://" in text else UDP
+    if scheme != UDP and scheme not in DEFAULT_PORTS:
+        raise ValueError("scheme {!r} cannot be checked; udp, http and https can".format(scheme))
+    require_one(text)
     if scheme == UDP:
         url = split_url(text if "://" in text else "udp://" + text)
         if url.port is None:
-            raise ValueError("the port is missing; udp://host:port is expected")
+            missing = "the port" if "://" in text else "the port or the scheme"
+            raise ValueError("{} is missing; udp://host:port is expected".format(missing))
         host = url.host.lower()
         key = (UDP, host, url.port, url_data_of(url.path, url.query))
         return Target(UDP, text, url, host, url.port, key, info_hash)
-    if scheme in DEFAULT_PORTS:
-        return http_target(HTTP, text, announce_url(text), info_hash)
-    raise ValueError("scheme {!r} cannot be checked; udp, http and https can".format(scheme))
+    return http_target(HTTP, text, announce_url(text), info_hash)
+
+
+def require_one(text: str) -> None:
+    """Raises ValueError for two URLs in one: the second would be taken for a path."""
+    if any(start > 0 for start, rest, end in spans(text, IN_ENTRY)):
+        raise ValueError("there are several schemes in it; one URL is expected")
 
 
 def parse_health(text: str) -> Target:
     """Returns the target for the URL of a health check; raises ValueError for anything else."""
+    require_one(text)
     url = split_url(text)
     if url.scheme not in DEFAULT_PORTS:
         raise ValueError("scheme {!r} is not http or https".format(url.scheme))
@@ -1218,15 +1457,13 @@ def unsupported(text: str, error: Exception) -> Target:
 
 
 def decode_text(data: bytes) -> str:
-    """Returns data as text, without a byte order mark; raises ValueError."""
+    """Returns data as text, without a byte order mark: UTF-16 with one, UTF-8, else Latin-1."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError("line {} is not UTF-8".format(line))
-    if "\0" in text:
-        raise ValueError("neither UTF-8 text nor a .torrent")
-    return text
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def parse_json(text: str) -> dict:
@@ -1239,21 +1476,31 @@ def parse_json(text: str) -> dict:
             found[name] = value
         return found
 
+    start = len(text) - len(text.lstrip(BLANKS))
+    if not text.startswith("{", start):
+        raise ValueError(
+            "no JSON configuration, which begins with {; a list or a .torrent is given as INPUT, "
+            "without -c"
+        )
     try:
-        value = json.loads(text, object_pairs_hook=unique)
+        value, end = json.JSONDecoder(object_pairs_hook=unique).raw_decode(text, start)
+        end = len(text) - len(text[end:].lstrip(BLANKS))
+        if end < len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
+        return value
     except json.JSONDecodeError as error:
         reason = error.msg
         # Python points at the comma or at the bracket after it, depending on its version.
         comma = text[: error.pos + 1].rstrip("]} \t\r\n")
         if comma.endswith(",") and text[len(comma) :].lstrip()[:1] in ("]", "}"):
             reason = "trailing comma"
+        if '"' not in text:
+            # A shell has taken them.
+            reason += " (are quotes missing around all of it?)"
         text = "broken JSON at line {}, column {}: {}"
         raise ValueError(text.format(error.lineno, error.colno, reason))
     except (RecursionError, ValueError) as error:
         raise ValueError("broken JSON: {}".format(error))
-    if not isinstance(value, dict):
-        raise ValueError("a JSON object with udp_trackers and so on is expected")
-    return value
 
 
 # The reports: pure functions, from results to text.
@@ -1348,12 +1595,17 @@ def show_tracker(result: Result, with_address: bool) -> str:
 
 
 def report_table(
-    results: list, columns: int = None, colour: bool = False, all_addresses: bool = False
+    results: list,
+    columns: int = None,
+    colour: bool = False,
+    all_addresses: bool = False,
+    given_twice: int = 0,
 ) -> str:
     """Returns an aligned table with a row for each result and a line of totals.
 
     columns is the width of the terminal, None where lines may have any length. In a narrow one
-    the reason of a failure stands where its numbers would be.
+    the reason of a failure stands where its numbers would be. given_twice is how many of what was
+    given had been given before.
     """
     columns = columns or sys.maxsize
     rows = [("STATUS", "LATENCY", "SEEDERS", "LEECHERS", "TRACKER", "", "")]
@@ -1402,7 +1654,11 @@ def report_table(
     unfinished = statuses.count("interrupted")
     down = len(results) - up - unsupported - unfinished
     totals = "{} up ({} partial), {} down, {} unsupported".format(up, partial, down, unsupported)
-    lines.append(totals + (", {} not finished".format(unfinished) if unfinished else ""))
+    if given_twice:
+        totals += ", {} given twice".format(given_twice)
+    if unfinished:
+        totals += ", {} not finished".format(unfinished)
+    lines.append(totals)
     return "\n".join(lines) + "\n"
 
 
@@ -1531,7 +1787,8 @@ def render(results: list, arguments, streamed: bool) -> tuple:
         columns = terminal_columns(sys.stdout) if terminal else None
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         colour = terminal and not plain
-        text = report_table(results, columns, colour, arguments.all_addresses)
+        given_twice = arguments.given_twice
+        text = report_table(results, columns, colour, arguments.all_addresses, given_twice)
     elif name == "ndjson":
         text = "" if streamed else "".join(map(result_to_ndjson, results))
     elif name == "prometheus":
@@ -1920,12 +2177,16 @@ def parse_arguments(argv: list, prog: str):
     monitor = "monitor" in argv
     parser = parser_for(monitor, prog)
     options, positionals = tie_options(parser, argv)
+    if monitor and positionals[:1] != ["monitor"]:
+        if "monitor" in positionals and not os.path.exists("monitor"):
+            for option in options:
+                require_option(parser, option.partition("=")[0])
+            parser.error("monitor has to come first: {} monitor INPUT [options]".format(prog))
+        monitor, parser = False, parser_for(False, prog)
+        options, positionals = tie_options(parser, argv)
     if "--format=nagios" in options:
         # A plugin that fails says so in its own way.
         parser.error = end_as_unknown
-    if monitor and positionals[:1] != ["monitor"]:
-        monitor, parser = False, parser_for(False, prog)
-        options, positionals = tie_options(parser, argv)
     upstream = monitor and positionals[1:2] == ["udp"] and any(
         word.startswith("--url=") for word in options
     )
@@ -1968,7 +2229,8 @@ def parser_for(monitor: bool, prog: str):
 
 def refuse_other_literals(parser, arguments) -> None:
     """Ends in a usage error where something is an address of the IP version that is not wanted."""
-    inputs = [tracker_or_unsupported(word) for word in arguments.inputs]
+    words = [word for word in arguments.inputs if not word.lstrip(BLANKS).startswith("{")]
+    inputs = [tracker_or_unsupported(entry) for word in words for entry in split_entry(word)]
     for target in inputs + arguments.targets:
         if target.ip_version not in (None, arguments.ip_version):
             text = "{0!r} is not an IPv{1} address, as -{1} asks for"
@@ -1979,6 +2241,15 @@ def collect_targets(arguments) -> list:
     """Returns the targets, each with what to ask for; raises ConfigurationError."""
     words, config_path = arguments.inputs, arguments.config_path
     inputs = read_inputs(words, config_path, arguments.targets, os.environ)
+    if not inputs.targets and not arguments.monitor:
+        # A run in which nothing is down is no good news where there was nothing to check.
+        if arguments.fail or arguments.fail_partial:
+            raise ConfigurationError(inputs.source, "nothing to check")
+    for source, lines, first in inputs.skipped:
+        text = "{} {} no tracker, the first: {}"
+        message = text.format(lines, "line names" if lines == 1 else "lines name", first)
+        write_record("warning", kind="lines_skipped", source=source, lines=lines, message=message)
+    arguments.given_twice = inputs.given_twice
     default = inputs.own_hash or DEFAULT_INFO_HASH
     for target in inputs.targets:
         target.info_hash = arguments.info_hash or target.info_hash or default
@@ -3727,6 +3998,16 @@ def argument_type(parse):
 DIGITS = frozenset("0123456789")
 HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
 BASE32_DIGITS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+# White space, and what is pasted along unseen: controls, direction marks, characters of no width.
+BLANKS = "".join(
+    chr(code)
+    for first, last in (
+        "\0 ", "\x7f\xa0", "\xad\xad", "\u061c\u061c", "\u1680\u1680", "\u180e\u180e",
+        "\u2000\u200f", "\u2028\u202f", "\u205f\u206f", "\u3000\u3000", "\ufe00\ufe0f",
+        "\ufeff\ufeff",
+    )
+    for code in range(ord(first), ord(last) + 1)
+)
 
 
 def whole_number(low: int, high: int):
@@ -3793,7 +4074,8 @@ def parse_info_hash(text: str) -> bytes:
     sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
     Raises ValueError for anything else.
     """
-    if text[:8].lower() == "magnet:?":
+    given, text = text, text.strip(BLANKS)
+    if is_magnet(text):
         values = magnet_values(text, "xt")
         topics = [value.replace("%3A", ":").replace("%3a", ":") for value in values]
     else:
@@ -3803,16 +4085,33 @@ def parse_info_hash(text: str) -> bytes:
             digits = topic[len(prefix) :]
             if topic.lower().startswith(prefix) and len(digits) in sizes and decode_hash(digits):
                 return decode_hash(digits)
+    if text.lower().endswith(".torrent") or ("\0" not in text and os.path.isfile(text)):
+        message = "{!r} is not an info hash but a file; bencode.py --info-hash FILE prints its own"
+        raise ValueError(message.format(given))
+    if is_magnet(text):
+        found = "a magnet link without one that is known"
+    else:
+        what = "hex digits" if HEX_DIGITS.issuperset(text) else "characters"
+        found = "{} {} were given".format(len(text), what)
     raise ValueError(
-        "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
-        "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
+        "{!r} is not an info hash: {}; 40 hex digits, 32 base32 characters, 64 hex digits "
+        "(version 2) or a magnet link with xt=urn:btih: are expected".format(given, found)
     )
 
 
+def is_magnet(text: str) -> bool:
+    return re.match(r"magnet:(///)?\?", text, re.IGNORECASE) is not None
+
+
 def magnet_values(text: str, key: str) -> list:
-    """Returns the values that a magnet link has for a key, as xt, and for xt.1, xt.2 and so on."""
-    parts = [part.partition("=") for part in text[8:].split("&")]
-    return [value for name, _, value in parts if re.match(key + r"(\.[0-9]+)?\Z", name)]
+    """Returns the values that a magnet link has for a key, as xt, and for xt.1, xt.2 and so on.
+
+    Keys are in any case, and the link may be out of the source of a page, with &amp; for &.
+    """
+    query = text.partition("?")[2].replace("&amp;", "&")
+    parts = [part.partition("=") for part in query.split("&")]
+    numbered = re.compile(key + r"(\.[0-9]+)?\Z", re.IGNORECASE)
+    return [value for name, _, value in parts if numbered.match(name)]
 
 
 def decode_hash(text: str) -> bytes:

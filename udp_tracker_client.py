@@ -664,7 +664,7 @@ def parse_tracker(text: str) -> "Url":
         message = "scheme {!r} is not udp; http_tracker_client.py is for http and https"
         raise ValueError(message.format(url.scheme))
     if url.port is None:
-        raise ValueError("the port is missing; udp://host:port is expected")
+        raise ValueError("the port is missing, often 6969; udp://host:port is expected")
     return url
 
 
@@ -906,6 +906,16 @@ def argument_type(parse):
 DIGITS = frozenset("0123456789")
 HEX_DIGITS = DIGITS | frozenset("abcdefABCDEF")
 BASE32_DIGITS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+# White space, and what is pasted along unseen: controls, direction marks, characters of no width.
+BLANKS = "".join(
+    chr(code)
+    for first, last in (
+        "\0 ", "\x7f\xa0", "\xad\xad", "\u061c\u061c", "\u1680\u1680", "\u180e\u180e",
+        "\u2000\u200f", "\u2028\u202f", "\u205f\u206f", "\u3000\u3000", "\ufe00\ufe0f",
+        "\ufeff\ufeff",
+    )
+    for code in range(ord(first), ord(last) + 1)
+)
 
 
 def whole_number(low: int, high: int):
@@ -972,7 +982,8 @@ def parse_info_hash(text: str) -> bytes:
     sends the first 20 bytes. In a magnet link of a hybrid torrent the version 1 hash counts.
     Raises ValueError for anything else.
     """
-    if text[:8].lower() == "magnet:?":
+    given, text = text, text.strip(BLANKS)
+    if is_magnet(text):
         values = magnet_values(text, "xt")
         topics = [value.replace("%3A", ":").replace("%3a", ":") for value in values]
     else:
@@ -982,16 +993,33 @@ def parse_info_hash(text: str) -> bytes:
             digits = topic[len(prefix) :]
             if topic.lower().startswith(prefix) and len(digits) in sizes and decode_hash(digits):
                 return decode_hash(digits)
+    if text.lower().endswith(".torrent") or ("\0" not in text and os.path.isfile(text)):
+        message = "{!r} is not an info hash but a file; bencode.py --info-hash FILE prints its own"
+        raise ValueError(message.format(given))
+    if is_magnet(text):
+        found = "a magnet link without one that is known"
+    else:
+        what = "hex digits" if HEX_DIGITS.issuperset(text) else "characters"
+        found = "{} {} were given".format(len(text), what)
     raise ValueError(
-        "{!r} is not an info hash: 40 hex digits, 32 base32 characters, 64 hex digits "
-        "(version 2) or a magnet link with xt=urn:btih: are expected".format(text)
+        "{!r} is not an info hash: {}; 40 hex digits, 32 base32 characters, 64 hex digits "
+        "(version 2) or a magnet link with xt=urn:btih: are expected".format(given, found)
     )
 
 
+def is_magnet(text: str) -> bool:
+    return re.match(r"magnet:(///)?\?", text, re.IGNORECASE) is not None
+
+
 def magnet_values(text: str, key: str) -> list:
-    """Returns the values that a magnet link has for a key, as xt, and for xt.1, xt.2 and so on."""
-    parts = [part.partition("=") for part in text[8:].split("&")]
-    return [value for name, _, value in parts if re.match(key + r"(\.[0-9]+)?\Z", name)]
+    """Returns the values that a magnet link has for a key, as xt, and for xt.1, xt.2 and so on.
+
+    Keys are in any case, and the link may be out of the source of a page, with &amp; for &.
+    """
+    query = text.partition("?")[2].replace("&amp;", "&")
+    parts = [part.partition("=") for part in query.split("&")]
+    numbered = re.compile(key + r"(\.[0-9]+)?\Z", re.IGNORECASE)
+    return [value for name, _, value in parts if numbered.match(name)]
 
 
 def decode_hash(text: str) -> bytes:

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 import bencode
 import pytest
-from bencode import BencodeError, decode, encode, info_hash, raw_value, to_json
+from bencode import BencodeError, decode, decode_file, encode, info_hash, raw_value, to_json
 from helpers import ROOT, record_of, run_command
 
 
@@ -76,7 +76,10 @@ MALFORMED = [
     (b"i12", 0, "integer"),
     (b"i-", 0, "integer"),
     (b"i-1", 0, "integer"),
-    (b"ie", 0, "integer"),
+    (b"ie", 0, "malformed integer"),
+    (b"lie", 1, "malformed integer"),
+    (b"d1:aie", 4, "malformed integer"),
+    (b"iee", 0, "malformed integer"),
     (b"i-e", 0, "integer"),
     (b"i--1e", 0, "integer"),
     (b"i-0e", 0, "-0"),
@@ -353,12 +356,6 @@ def test_encode_sorts_keys():
     assert encode(value) == b"d1:ad0:i2e1:Zi3e1:\xffi1ee1:bi1ee"
 
 
-def test_encode_takes_what_is_like_bytes():
-    assert encode([bytearray(b"ab"), memoryview(b"abc"), memoryview(b"abcd")[::2]]) == (
-        b"l2:ab3:abc2:ace"
-    )
-
-
 def test_encode_takes_subclasses():
     class Event(IntEnum):
         STARTED = 2
@@ -373,7 +370,11 @@ def test_encode_takes_subclasses():
     assert encode(value) == b"li2e3:abcd1:ki1eee"
 
 
-@pytest.mark.parametrize("value", ["", "a", None, True, False, 1.0, (), (1,), set(), int], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    ["", "a", None, True, False, 1.0, (), (1,), set(), int, bytearray(b"a"), memoryview(b"a")],
+    ids=lambda value: "{} {!r}".format(type(value).__name__, value).partition(" at 0x")[0],
+)
 def test_encode_refuses_other_types(value):
     for container in (value, [value], [1, [value]], {b"k": value}):
         with pytest.raises(TypeError, match=type(value).__name__):
@@ -476,6 +477,60 @@ def test_info_hash(info, digest):
         assert info_hash(data) == expected
     for kind in (bytearray, memoryview):
         assert info_hash(kind(torrent(info))) == expected
+
+
+# What is not part of the value: before it, after it.
+AROUND = [
+    (b"", b"\n"),
+    (b"", b"\r\n"),
+    (b"", b" \t\v\f"),
+    (b"", b"\0"),
+    (b"", b"\0" * 1000),
+    (b"", b"\n\0 \0"),
+    (b"\xef\xbb\xbf", b""),
+    (b"\r\n", b""),
+    (b" \t\xef\xbb\xbf\n", b"\r\n"),
+]
+
+
+@pytest.mark.parametrize("before, after", AROUND)
+def test_what_stands_around_a_torrent_is_no_part_of_it(before, after):
+    data = before + torrent(V1) + after
+    assert info_hash(data) == info_hash(bytearray(data)) == hashlib.sha1(V1).digest()
+    assert decode_file(data) == decode_file(memoryview(data)) == decode(torrent(V1))
+    # decode() is told what the value is, and nothing else.
+    error_of(decode, data)
+
+
+@pytest.mark.parametrize("data", [b"1: ", b"3:a\0\0", b"2:\r\n"])
+def test_a_string_may_end_with_white_space(data):
+    assert decode_file(data) == decode(data)
+    assert decode_file(b" " + data + b" \n") == decode(data)
+
+
+@pytest.mark.parametrize(
+    "data, offset",
+    [
+        (b"", 0),
+        (b" \r\n", 3),
+        (b"\xef\xbb\xbf<html>", 3),
+        (b"\0de", 0),
+        (b" de x", 3),
+        (b"\nd1:ai1x", 5),
+        (b" \xef\xbb\xbfl\0e", 5),
+        (b"de\xef\xbb\xbf", 2),
+    ],
+)
+def test_other_things_around_it_are_an_error_at_their_place(data, offset):
+    assert error_of(decode_file, data).offset == offset
+    error_of(info_hash, data)
+
+
+@pytest.mark.parametrize("data", ["de", 1, None, [b"de"]])
+def test_only_bytes_have_an_info_hash(data):
+    for function in (info_hash, decode_file):
+        with pytest.raises(TypeError, match="bytes"):
+            function(data)
 
 
 @pytest.mark.parametrize("data", [
@@ -601,11 +656,33 @@ def test_command_with_bad_bencode(show, tmp_path, data, offset):
     assert error["message"].isprintable()
 
 
-@pytest.mark.parametrize("end", [b"\n", b"\r\n", b" \t\r\n"])
-def test_command_takes_a_line_end_for_no_part_of_the_file(show, end):
-    result = show(b"d8:intervali1ee" + end, "--format", "compact")
-    assert (result.code, result.stdout, result.stderr) == (0, '{"interval":1}\n', "")
-    assert show(b"%d:" % len(end) + end).json == end.decode()
+@pytest.mark.parametrize("before, after", AROUND)
+def test_command_shows_no_part_of_what_stands_around(show, before, after):
+    data = before + torrent(V1) + after
+    result = show(data, "--format", "compact")
+    assert (result.code, result.stderr) == (0, "")
+    assert result.json["announce"] == "udp://a:1"
+    result = show(data, "--info-hash")
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout == hashlib.sha1(V1).hexdigest() + "\n"
+
+
+def test_command_prints_the_info_hash(run_script, tmp_path):
+    path = tmp_path / "a.torrent"
+    for info, digest in ((V1, hashlib.sha1(V1)), (V2, hashlib.sha256(V2))):
+        data = torrent(info)
+        path.write_bytes(data)
+        for arguments in (["--info-hash", path], [path, "--info-hash"], ["--info-hash", "-"]):
+            result = run_script("bencode.py", *arguments, stdin=data.decode())
+            assert (result.code, result.stderr) == (0, "")
+            assert result.stdout == digest.hexdigest()[:40] + "\n"
+
+
+@pytest.mark.parametrize("data", [b"", b"de", b"<html>", b"d4:infoi1ee", torrent(V1)[:-1]])
+def test_command_says_where_there_is_no_info_hash(show, tmp_path, data):
+    error = record_of(show(data, "--info-hash"))
+    assert (error["kind"], error["source"]) == ("invalid_bencode", str(tmp_path / "file"))
+    assert "offset" in error["message"]
 
 
 LARGE = b"l" + b"5:large" * 10**5 + b"e"

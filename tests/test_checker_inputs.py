@@ -8,11 +8,14 @@ import base64
 import hashlib
 import json
 import os
+import random
+import time
 
 import bencode
 import pytest
 import tracker_checker
 from helpers import PYTHON, ROOT, json_lines, only_record, run_command, run_measured
+from tracker_checker import find_trackers, split_entry
 
 DEFAULT_HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 HASH = "443c7602b4fde83d1154d6d9da48808418b181b6"
@@ -66,10 +69,27 @@ def asked_hash(check, tracker):
     return run
 
 
+def read_words(*words, **environ):
+    """Returns the Inputs of the words of a command line, without checking anything."""
+    return tracker_checker.read_inputs(list(words), None, [], environ)
+
+
 def collect(*words, **environ):
     """Returns the distinct trackers of inputs, in their order, without checking them."""
-    inputs = tracker_checker.read_inputs(list(words), None, [], environ)
-    return [target.given for target in inputs.targets]
+    return [target.given for target in read_words(*words, **environ).targets]
+
+
+def read_document(data, name="list.txt"):
+    """Returns the Inputs of what a file of that name holds: bytes, or text as UTF-8."""
+    inputs = tracker_checker.Inputs()
+    inputs.source = name
+    inputs.add_document(data if isinstance(data, bytes) else data.encode("utf-8"))
+    return inputs
+
+
+def found_in(data):
+    """Returns the trackers that a document names, in their order."""
+    return [target.given for target in read_document(data).targets]
 
 
 def write(path, content):
@@ -194,7 +214,7 @@ LISTED = sorted([UDP_1, HTTP_1, "127.0.0.1:3", UDP_2])
     ],
     ids=["usual", "no end", "crlf", "cr", "blank lines", "bom", "bom and crlf"],
 )
-def test_lists(trackers, tmp_path, text):
+def test_lists_of_one_tracker_a_line(trackers, tmp_path, text):
     assert trackers(write(tmp_path / "list.txt", text)) == LISTED
     assert trackers("-", stdin=text) == LISTED
 
@@ -236,7 +256,7 @@ def test_every_kind_in_one_run(trackers, tmp_path):
         "udp://127.0.0.1:12", "udp://127.0.0.1:13",
     ]
     found = trackers(
-        json.dumps(CONFIGURATION),
+        "\ufeff" + json.dumps(CONFIGURATION) + "\u200b",
         "127.0.0.1:7",
         "--health", "http://127.0.0.1:8/health",
         "http://127.0.0.1:9/announce",
@@ -301,6 +321,36 @@ def test_an_http_tracker_and_a_health_check_of_one_url_are_two(trackers):
     assert trackers(HTTP_1, "--health", HTTP_1, "--health", HTTP_1) == [HTTP_1, HTTP_1]
 
 
+@pytest.mark.parametrize(
+    "text, given_twice",
+    [
+        ("{0}\n{0}\n{1}\n", 1),
+        ("{0}\n{0}\n{0}\n{1}\n{1}", 3),
+        ("{0} {1} udp://127.0.0.1:1/announce", 1),
+        ("{0}\n{1}", 0),
+        ("i2p://a\n{0}\ni2p://a\n{1}", 1),
+    ],
+)
+def test_what_is_given_twice_is_counted(text, given_twice):
+    inputs = read_document(text.format(UDP_1, HTTP_1))
+    assert inputs.given_twice == given_twice
+    assert [target.given for target in inputs.targets if target.kind != "unsupported"] == [
+        UDP_1, HTTP_1,
+    ]
+
+
+def test_announce_and_announce_list_do_not_make_a_tracker_given_twice(tmp_path):
+    path = write(tmp_path / "a.torrent", torrent_bytes([UDP_1, HTTP_1], INFO))
+    assert read_words(path).given_twice == 0
+    assert read_words(path, path).given_twice == 2
+
+
+def test_the_table_says_how_many_were_given_twice(check):
+    twice = check("--format", "table", UDP_1, UDP_2, "127.0.0.1:1", UDP_1)
+    assert twice.stdout.endswith(", 2 given twice\n")
+    assert "given twice" not in check("--format", "table", UDP_1, UDP_2).stdout
+
+
 # .torrent files.
 
 
@@ -334,6 +384,21 @@ def test_a_torrent_asks_for_the_hash_of_its_raw_info(asked_hash, tracker, tmp_pa
     assert {record.protocol for record in tracker.requests} == {"udp", "http"}
 
 
+TORRENT_AND_LINE_END = (
+    b"d8:announce29:udp://127.0.0.1:6969/announce4:infod6:lengthi1e4:name8:file.bin"
+    b"12:piece lengthi16384e6:pieces20:" + bytes(range(20)) + b"ee\n"
+)
+
+
+@pytest.mark.parametrize("before", [b"", b"\r\n", b"\xef\xbb\xbf", b" \xef\xbb\xbf\t"])
+@pytest.mark.parametrize("after", [b"", b"\r\n", b"\0", b" \0\0\n"])
+def test_what_stands_around_a_torrent(before, after):
+    inputs = read_document(before + TORRENT_AND_LINE_END + after)
+    (target,) = inputs.targets
+    assert target.given == "udp://127.0.0.1:6969/announce"
+    assert target.info_hash.hex() == "232545fc5f426283b76df26177ef92791ad7cadb"
+
+
 def test_a_torrent_on_standard_input(asked_hash, tracker):
     data = torrent_bytes([tracker.udp_url], INFO)
     expected = hashlib.sha1(bencode.encode(INFO)).hexdigest()
@@ -354,6 +419,14 @@ def test_announce_and_all_tiers_of_the_list_are_checked(trackers, tmp_path):
         {b"announce": UDP_1.encode(), b"announce-list": 7},
         {b"announce": UDP_1.encode(), b"announce-list": [7, [[]], []]},
         {b"announce": 7, b"announce-list": [[UDP_1.encode()]]},
+        {b"announce": [UDP_1.encode()]},
+        {b"announce": [[7, UDP_1.encode()]], b"announce-list": {}},
+        {b"announce-list": UDP_1.encode()},
+        {b"announce-list": [UDP_1.encode()]},
+        {b"announce-list": [[[[UDP_1.encode()]], b"\0\r\n"]]},
+        {b"announce": b"\xef\xbb\xbf " + UDP_1.encode() + b"\0\0"},
+        {b"announce": b"\r\n" + UDP_1.encode() + "\u200b".encode()},
+        {b"announce": UDP_1.encode() + b",\n" + UDP_1.encode()},
     ],
 )
 def test_odd_torrents(tmp_path, content):
@@ -361,23 +434,66 @@ def test_odd_torrents(tmp_path, content):
     assert collect(write(tmp_path / "a.torrent", data)) == [UDP_1]
 
 
-@pytest.mark.parametrize(
-    "data, word",
-    [
-        (torrent_bytes([], INFO), "tracker"),
-        (torrent_bytes([UDP_1], INFO)[:-30], "offset"),
-        (torrent_bytes([UDP_1], INFO) + b"x", "offset"),
-        (bencode.encode({b"announce": UDP_1.encode()}), "info"),
-        (bencode.encode({b"announce": UDP_1.encode(), b"info": b"no dictionary"}), "info"),
-        (b"d8:announce" + b"l" * 100000 + b"e", "deep"),
-    ],
-    ids=["no announce", "cut off", "trailing bytes", "no info", "info of a wrong type", "deep"],
-)
-def test_a_bad_torrent_is_a_configuration_error(refused, tmp_path, data, word):
+BAD_TORRENTS = [
+    (torrent_bytes([], INFO), "names no tracker"),
+    (torrent_bytes([UDP_1], INFO)[:-30], "offset"),
+    (torrent_bytes([UDP_1], INFO) + b"x", "offset"),
+    (bencode.encode({b"announce": UDP_1.encode()}), "info"),
+    (bencode.encode({b"announce": UDP_1.encode(), b"info": b"no dictionary"}), "info"),
+    (b"d8:announce" + b"l" * 100000 + b"e", "deep"),
+]
+NO_TORRENTS = [
+    (torrent_bytes([UDP_1], INFO)[:9], "d8:announ"),
+    (b"<!DOCTYPE html>\n<html><a href='udp://127.0.0.1:1'>", "<!DOCTYPE html>"),
+    (b"404: Not Found\n", "404: Not Found"),
+    (b"\x1f\x8b\x08\0\0\0", "gzip"),
+    (b"", "nothing to check"),
+]
+KINDS_OF_BAD = [
+    "no announce", "cut off", "trailing bytes", "no info", "info of a wrong type", "deep",
+    "cut off early", "page", "error", "gzip", "empty",
+]
+
+
+@pytest.mark.parametrize("data, word", BAD_TORRENTS + NO_TORRENTS, ids=KINDS_OF_BAD)
+def test_a_bad_torrent_alone_is_a_configuration_error(refused, tmp_path, data, word):
     path = write(tmp_path / "a.torrent", data)
     source, message = refused(path)
     assert source == path
     assert word in message
+
+
+@pytest.mark.parametrize("data, word", BAD_TORRENTS + NO_TORRENTS, ids=KINDS_OF_BAD)
+def test_a_bad_torrent_among_good_ones_is_one_unsupported_result(tmp_path, data, word):
+    good = write(tmp_path / "good.torrent", torrent_bytes([UDP_1], INFO))
+    bad = write(tmp_path / "BAD.TORRENT", data)
+    for words in ((good, bad), (bad, good)):
+        inputs = read_words(*words)
+        broken, checked = sorted(inputs.targets, key=lambda target: target.given)
+        if broken.given == UDP_1:
+            broken, checked = checked, broken
+        assert (checked.given, checked.kind) == (UDP_1, "udp")
+        assert (broken.given, broken.kind) == (bad, "unsupported")
+        assert word in broken.problem
+
+
+def test_all_torrents_of_a_folder(check, tracker, tmp_path):
+    for number, (data, _) in enumerate(BAD_TORRENTS + NO_TORRENTS):
+        write(tmp_path / "{}.torrent".format(number), data)
+    write(tmp_path / "good.torrent", torrent_bytes([tracker.udp_url], INFO))
+    paths = sorted(str(path) for path in tmp_path.glob("*.torrent"))
+    result = check("--fail", "--format", "ndjson", *paths)
+    assert (result.code, result.stderr) == (0, "")
+    kinds = {record["tracker"]: record["kind"] for record in json_lines(result.stdout)}
+    assert kinds.pop(tracker.udp_url) == "udp"
+    assert kinds == dict.fromkeys(paths[:-1], "unsupported")
+
+
+def test_broken_ones_among_what_nobody_can_check_are_a_configuration_error(refused, tmp_path):
+    bad = write(tmp_path / "bad.torrent", BAD_TORRENTS[0][0])
+    worse = write(tmp_path / "worse.torrent", BAD_TORRENTS[1][0])
+    assert refused("wss://127.0.0.1:1", bad, worse)[0] == bad
+    assert refused(worse, bad)[0] == worse
 
 
 # Magnet links.
@@ -413,7 +529,70 @@ def test_all_trackers_of_a_magnet_are_checked(trackers):
 
 
 def test_a_magnet_without_trackers_gives_its_hash_to_others(asked_hash, tracker):
-    assert asked_hash("magnet:?xt=urn:btih:" + HASH, tracker.udp_url) == HASH
+    magnet = "magnet:?xt=urn:btih:" + HASH
+    assert asked_hash(magnet, tracker.udp_url) == HASH
+    inputs = read_words(magnet, tracker.udp_url)
+    assert [(target.given, target.kind) for target in inputs.targets] == [
+        (magnet, "unsupported"), (tracker.udp_url, "udp"),
+    ]
+    assert "no tracker" in inputs.targets[0].problem
+
+
+MAGNET = "magnet:?xt=urn:btih:{}&dn=a+file&tr=udp%3A%2F%2F127.0.0.1%3A1&tr={}".format(HASH, HTTP_1)
+
+
+@pytest.mark.parametrize(
+    "magnet",
+    [
+        MAGNET,
+        MAGNET.replace("&", "&amp;"),
+        MAGNET.replace("magnet:?", "magnet:///?"),
+        MAGNET.replace("magnet:?", "MAGNET:?"),
+        MAGNET.replace("xt=", "XT=").replace("tr=", "Tr="),
+        MAGNET.replace("&tr=", "&tr.1=", 1).replace("&tr=", "&TR.2="),
+        MAGNET.replace("&tr=http", "%2Chttp"),
+        MAGNET.replace("&tr=http", "%0D%0A%20http"),
+        MAGNET.replace("&tr=http", "http"),
+        MAGNET.replace("&tr=http", ",http"),
+        MAGNET.replace("tr=", "tr=%00%20%E2%80%8B") + "%EF%BB%BF%00",
+        MAGNET.replace("a+file", "It's+a+(file)+of+[this]"),
+        "\ufeff " + MAGNET + "\r\n",
+    ],
+)
+def test_magnets_as_they_are_pasted(magnet):
+    assert collect(magnet) == found_in(magnet) == [UDP_1, HTTP_1]
+    assert {target.info_hash.hex() for target in read_words(magnet).targets} == {HASH}
+    # In a text it ends as a tracker does.
+    for before, after in (("<", ">"), ("'", "'"), ('"', '"'), ("[a name](", ")"), ("a: ", " # b")):
+        assert found_in("{}{}{}".format(before, magnet.strip("\ufeff \r\n"), after)) == [
+            UDP_1, HTTP_1,
+        ]
+
+
+@pytest.mark.parametrize(
+    "value, expected",
+    [
+        ("http%3A%2F%2Fa%2Fannounce%3Fkey%3D%e9%FF", "http://a/announce?key=%e9%FF"),
+        ("udp://a:1/%C3%A9%C3%A9", "udp://a:1/\u00e9\u00e9"),
+        ("udp://a:1/%C3%41", "udp://a:1/%C3A"),
+        ("udp://a:1/%ed%a0%80%E2%82", "udp://a:1/%ed%a0%80%E2%82"),
+        ("udp://a:1/%zz%4", "udp://a:1/%zz%4"),
+        ("udp://a:1/%2541+", "udp://a:1/%41+"),
+    ],
+)
+def test_what_is_not_utf8_in_a_magnet_stays_as_it_is(value, expected):
+    assert collect("magnet:?xt=urn:btih:{}&tr={}".format(HASH, value)) == [expected]
+
+
+def test_a_bad_magnet_among_others_is_one_unsupported_result():
+    bad = ["magnet:?tr=" + UDP_2, "magnet:?xt=urn:btih:" + HASH, "magnet:?"]
+    for inputs in (read_words(MAGNET, *bad), read_words(*bad, UDP_1)):
+        unsupported = [target for target in inputs.targets if target.kind == "unsupported"]
+        assert [target.given for target in unsupported] == bad
+        assert all(target.problem for target in unsupported)
+    assert collect("{}\n{}".format(MAGNET, MAGNET.replace(HASH, DEFAULT_HASH))) == [UDP_1, HTTP_1]
+    inputs = read_document("\n".join([bad[0], UDP_1, bad[1]]))
+    assert [target.kind for target in inputs.targets] == ["unsupported", "udp", "unsupported"]
 
 
 def test_the_default_hash(asked_hash, tracker):
@@ -449,18 +628,14 @@ UNSUPPORTED = [
     "wss://127.0.0.1:1/announce",
     "ws://127.0.0.1:1",
     "i2p://tracker.i2p/announce",
+    "dht+x.1-2://7",
     "udp://127.0.0.1",
     "udp://127.0.0.1:0",
     "udp://127.0.0.1:65536",
-    "udp://127.0.0.1:1 # the best",
     "http://",
-    "http://a b/announce",
     "http://[::1/announce",
-    "http://127.0.0.1:1\\announce",
     "udp://::1:6969",
-    "://127.0.0.1:1",
-    "tracker.example.org",
-    "just words",
+    "http://a..b/",
 ]
 
 
@@ -497,6 +672,453 @@ def test_arguments_magnets_and_torrents_too(check, tmp_path, given):
         assert record["message"]
 
 
+# Lists and other text, as people have it.
+
+
+THE_THREE = [
+    "udp://127.0.0.1:6969/announce", "udp://127.0.0.1:6970/announce",
+    "http://127.0.0.1:7070/announce",
+]
+COMMAS = ",".join(THE_THREE)
+ESCAPED = COMMAS.replace(":", "%3A").replace("/", "%2F").replace(",", "&amp;tr=")
+# A document, and how many of its lines are skipped.
+CASES = {
+    "comma": (COMMAS + "\n", 0),
+    "glued": ("{}{}\n{}\n".format(*THE_THREE), 0),
+    "comments": (
+        "# my trackers\n{} # fast\n{}\t# often down, same owner as the first\n\n"
+        "{}   # HTTP\n".format(*THE_THREE),
+        0,
+    ),
+    "utf16": ("\r\n".join(THE_THREE + [""]).encode("utf-16"), 0),
+    "array": ('["{}", "{}",\n "{}"]\n'.format(*THE_THREE), 0),
+    "aria2": ("continue=true\nbt-tracker={}\n".format(COMMAS), 1),
+    "magnet": ("magnet:?xt=urn:btih:{}&amp;dn=f.bin&amp;tr={}\n".format(HASH, ESCAPED), 0),
+    "utf16 big": (("\ufeff" + "\n".join(THE_THREE)).encode("utf-16-be"), 0),
+    "utf16 cut off": ("\n".join(THE_THREE + ["x"]).encode("utf-16")[:-1], 1),
+    "utf16 array": (json.dumps(THE_THREE).encode("utf-16"), 0),
+    "latin1": ("# f\xfcr uns\n{}\n{} # B\xfccher\n{}".format(*THE_THREE).encode("latin-1"), 0),
+    "cp1252": ("\x93{}\x94 \x96 \x84{}\x93 \x85 {}".format(*THE_THREE).encode("latin-1"), 0),
+    "blank lines": ("\n\n".join(THE_THREE), 0),
+    "semicolons": ("; ".join(THE_THREE), 0),
+    "pipes": ("|" + "|".join(THE_THREE) + "|", 0),
+    "spaces": (" \u3000 ".join(THE_THREE), 0),
+    "zero width": ("\u200b" + "\u200b\n\u2060".join(THE_THREE) + "\ufeff", 0),
+    "nuls": ("\0".join(THE_THREE).encode(), 0),
+    "colours": ("\n".join("\x1b[32m{}\x1b[0m".format(url) for url in THE_THREE), 0),
+    "glued thrice": ("".join(THE_THREE), 0),
+    "numbered": ("\n".join("{}. {}".format(n, url) for n, url in enumerate(THE_THREE, 1)), 0),
+    "numbered tightly": ("1.{}\n2){}\n(3){}".format(*THE_THREE), 0),
+    "bullets": ("Trackers:\n* {}\n- {}\n\u2022{}".format(*THE_THREE), 1),
+    "quoted": ("'{}'\n\"{}\",\n`{}`".format(*THE_THREE), 0),
+    "quoted well": ("\u201c{}\u201d \u00ab{}\u00bb \u2018{}\u2019".format(*THE_THREE), 0),
+    "angles": ("\n".join("<{}>".format(url) for url in THE_THREE), 0),
+    "bbcode": ("[list][*][url]{}[/url][*][url={}]two[/url]\n[code]{}[/code]".format(*THE_THREE), 0),
+    "markdown": ("- [{0}]({0})\n- [two]({1}) up\n- ({2})".format(*THE_THREE), 0),
+    "markdown table": (
+        "| tracker |\n| --- | --- |\n| {} | 99 % |\n|{}|no|\n| `{}` | yes |".format(*THE_THREE),
+        2,
+    ),
+    "csv": ("url,up,ms\n{},yes,12\n{};no;\n\"{}\",\"yes\",3".format(*THE_THREE), 1),
+    "ini": ("[trackers]\nfirst={}\nsecond = {}\nthird: {}".format(*THE_THREE), 1),
+    "yaml": ("trackers:\n  - {}\n  - '{}'\n  - \"{}\"\n".format(*THE_THREE), 1),
+    "python": ("TRACKERS = ['{}',\n  '{}', \"{}\"]".format(*THE_THREE), 0),
+    "escaped line ends": ("{}\\n{}\\n{}\\n".format(*THE_THREE), 0),
+    "page source": ("&lt;{}&gt;, &quot;{}&quot;, &#39;{}&#39;".format(*THE_THREE), 0),
+    "broken array": ('["{}", "{}", "{}",]'.format(*THE_THREE), 0),
+    "array of arrays": (json.dumps([[THE_THREE[:2]], [], [[THE_THREE[2]], 7, None, ""]]), 0),
+    "array of texts": (json.dumps(["# mine\n" + "\n".join(THE_THREE), COMMAS + "#"]), 0),
+    # The keys of objects are no trackers, and what is no text is nothing.
+    "client": (
+        json.dumps(
+            [{"url": "** [DHT] **", "tier": -1, "msg": ""}]
+            + [{"url": url, "tier": 0, "udp://127.0.0.1:1": True} for url in THE_THREE]
+        ),
+        1,
+    ),
+    "client with scrape": (
+        json.dumps([{"announce": u, "scrape": u.replace("announce", "scrape")} for u in THE_THREE]),
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_trackers_of_every_kind_of_list(name):
+    document, skipped = CASES[name]
+    inputs = read_document(document)
+    assert [(target.kind, target.given) for target in inputs.targets] == list(
+        zip(["udp", "udp", "http"], THE_THREE)
+    )
+    assert sum(entry.lines for entry in inputs.skipped) == skipped
+
+
+@pytest.mark.parametrize("name", list(CASES)[:8])
+def test_on_standard_input_and_in_a_file(name, tmp_path):
+    document, skipped = CASES[name]
+    data = document if isinstance(document, bytes) else document.encode("utf-8")
+    path = tmp_path / "list"
+    path.write_bytes(data)
+    script = os.path.join(ROOT, "tracker_checker.py")
+    for word, source in ((str(path), str(path)), ("-", "stdin")):
+        with open(str(path), "rb") as stdin:
+            command = PYTHON + [script, "--format", "compact", "--timeout", "3", word]
+            result = run_command(command, stdin=stdin)
+        assert [list(entry) for entry in result.json] == [["Udp"], ["Udp"], ["Http"]]
+        if skipped:
+            warning = only_record(result, "warning")
+            assert list(warning) == ["kind", "source", "lines", "message"]
+            assert warning["kind"] == "lines_skipped"
+            assert (warning["source"], warning["lines"]) == (source, skipped)
+        else:
+            assert result.stderr == ""
+
+
+def test_what_works_in_a_list_of_commas(check, tracker, closed_udp_port, tmp_path):
+    dead = "udp://{}:{}/announce".format(*closed_udp_port)
+    working = [tracker.udp_url + "/announce", tracker.http_url + "/announce"]
+    path = write(tmp_path / "aria2.conf", "bt-tracker=" + ",".join([working[0], dead, working[1]]))
+    result = check("--fail", "--format", "urls", path)
+    assert (result.code, result.stderr) == (1, "")
+    assert result.stdout.splitlines() == working
+
+
+def test_the_warning_shows_the_first_line_that_was_skipped(check):
+    text = "# a list\n\n{}\nsee\x1b[31m you\nmore\n".format(UDP_1)
+    warning = only_record(check("-", stdin=text), "warning")
+    assert warning["lines"] == 2
+    assert "see\\x1b[31m you" in warning["message"] and "more" not in warning["message"]
+    long = only_record(check("-", stdin="{}\n{}\n".format(UDP_1, "word " * 10000)), "warning")
+    assert len(long["message"]) < 300
+
+
+def test_each_document_has_its_own_warning(check, tmp_path):
+    paths = [write(tmp_path / name, "{}\n{}".format(UDP_1, name)) for name in ("one", "two")]
+    result = check(*paths)
+    warnings = [record["warning"] for record in json_lines(result.stderr)]
+    assert [(warning["source"], warning["lines"]) for warning in warnings] == [
+        (path, 1) for path in paths
+    ]
+
+
+NO_LISTS = [
+    ("404: Not Found", "404: Not Found"),
+    ("\r\n  Too Many Requests\n", "Too Many Requests"),
+    ("<!DOCTYPE html>\n<html><body>Not here</body></html>", "<!DOCTYPE html>"),
+    ("\ufeff\n <html><a href='udp://127.0.0.1:1/announce'>{}</a>".format(HTTP_1), "<html>"),
+    ("<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "AccessDenied"),
+    ("<", "<"),
+    (b"\x1f\x8b\x08\0\0\0\0\0\0\x03udp", "gzip"),
+    (b"PK\x03\x04\x14\0\0\0", "PK\\x03\\x04"),
+    (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "PNG"),
+    (UDP_1.encode("utf-16-le"), "u\\x00d\\x00p"),
+    ("see https://example.org/ for trackers", "see https"),
+    ("[]", "[]"),
+    ('["DHT", 7, {"udp://127.0.0.1:1": ""}]', "DHT"),
+    ('{}'.format("[" * 100000), "[[["),
+    ("tracker.example.org", "tracker.example.org"),
+    ("://127.0.0.1:1", "://127.0.0.1:1"),
+    ("- udp://\nhttp://http://", "udp://"),
+    ("http://a/,http://b/,words", "http://a/"),
+    ("127.0.0.1:99999", "99999"),
+    ("udp:127.0.0.1:1", "udp:127"),
+    ("\x1b]0;title\x07\u202e404", "404"),
+]
+
+
+@pytest.mark.parametrize("document, shown", NO_LISTS)
+def test_what_names_no_tracker_is_a_configuration_error_that_shows_how_it_begins(document, shown):
+    with pytest.raises(ValueError) as caught:
+        read_document(document)
+    assert shown in str(caught.value)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("name", tracker_checker.FORMATS)
+def test_an_error_page_in_every_format(check, tmp_path, name):
+    path = write(tmp_path / "list.txt", "404: Not Found\n")
+    result = check("--format", name, path)
+    if name == "nagios":
+        assert (result.code, result.stderr, result.stdout.count("\n")) == (3, "", 1)
+        assert result.stdout.startswith("TRACKERS UNKNOWN") and "404: Not Found" in result.stdout
+    else:
+        assert (result.code, result.stdout) == (2, "")
+        error = only_record(result)
+        assert (error["kind"], error["source"]) == ("invalid_configuration", path)
+        assert "404: Not Found" in error["message"]
+
+
+README_TEXT = """\
+Trackers [![build](https://ci.example.org/badge.svg)](https://ci.example.org/x)
+========
+Updated daily, see https://example.org/list and <http://example.org/>. Ask `udp://` first.
+
+    curl -O https://example.org/trackers_all.txt  # or wget http://example.org/a
+Mirrors: http://announce.example.org/list.txt, https://example.org/?q=announce#announce
+* `udp://127.0.0.1:6969/announce` (works)
+* udp://127.0.0.1:6970/announce, and over HTTP http://127.0.0.1:7070/announce
+"""
+
+
+def test_in_prose_nothing_is_asked_that_is_no_tracker():
+    inputs = read_document(README_TEXT)
+    assert [target.given for target in inputs.targets] == THE_THREE
+    assert inputs.skipped[0].lines == 5
+    assert inputs.skipped[0].first.startswith("Trackers [![build]")
+
+
+# A line, and what is found in it.
+LINES = [
+    ("http://a/", ["http://a/"]),
+    ("- http://a/ | https://b:1?x !", ["http://a/", "https://b:1?x"]),
+    ("or http://a/", []),
+    ("or HTTP://a/x/ANNOUNCE.php?y", ["HTTP://a/x/ANNOUNCE.php?y"]),
+    ("http://a/scrape 7 \u00e9", []),
+    ("http://user:announce@announce/?announce or", []),
+    ("or udp://a ws://b WSS://c", ["udp://a", "ws://b", "WSS://c"]),
+    ("http://http://a/", ["http://a/"]),
+    ("udp://http://ws://a:1/", ["ws://a:1/"]),
+    ("udp:// http://", []),
+    ("xudp://a:1 #1", ["udp://a:1"]),
+    ("udp://a:1/#b?c#d", ["udp://a:1/#b?c#d"]),
+    # Brackets
+    ("udp://[::1]:1/", ["udp://[::1]:1/"]),
+    ("(udp://[::1]:1)", ["udp://[::1]:1"]),
+    ("[[udp://[::1]:1]]", ["udp://[::1]:1"]),
+    ("(http://a/(b)/announce)", ["http://a/(b)/announce"]),
+    ("http://a/[b](c", ["http://a/[b](c"]),
+    ("udp://a:1/(b]c", ["udp://a:1/(b"]),
+    ("[http://a/?b=[1]](udp://b:1)", ["http://a/?b=[1]", "udp://b:1"]),
+    ("udp://a:1[/url]", ["udp://a:1"]),
+    ("http://a/announce?b[/url]", ["http://a/announce?b"]),
+    ("udp://a:1/b/[/c]", ["udp://a:1/b/"]),
+    # Commas and their like
+    ("udp://a:1,,;|udp://b:1,", ["udp://a:1", "udp://b:1"]),
+    ("http://a/?b=1,2;3|4", ["http://a/?b=1,2;3|4"]),
+    ("http://a/?b=1,2, http://b/?c;", ["http://a/?b=1,2", "http://b/?c"]),
+    ("http://a/?b=1,udp://b:1/?x|wss://c/;", ["http://a/?b=1", "udp://b:1/?x", "wss://c/"]),
+    ("http://a/?b=1;x", ["http://a/?b=1;x"]),
+    ("http://a/?b=1;\u200bx", []),
+    ("http://a/?b&amp;c=1&amp;d", ["http://a/?b&c=1&d"]),
+    ("udp://a:1/x&amp;y,z", ["udp://a:1/x&y"]),
+    ("udp://a:1\uff0cudp://b:1\u3001udp://c:1", ["udp://a:1", "udp://b:1", "udp://c:1"]),
+    # One within another
+    ("http://a/http://b/", ["http://a/", "http://b/"]),
+    ("http://a/?u=http://b/", ["http://a/?u=http://b/"]),
+    ("http://a/?http://b/?udp://c:1", ["http://a/?http://b/?udp://c:1"]),
+    ("'http://a/?b','http://c/?d'", ["http://a/?b", "http://c/?d"]),
+    ('http://a/?b,"http://c/"', ["http://a/?b", "http://c/"]),
+    # Magnet links
+    ("udp://a:1magnet:?xt=1", ["udp://a:1", "magnet:?xt=1"]),
+    ("magnet:?a=udp://b,udp://c,magnet:///?e", ["magnet:?a=udp://b,udp://c", "magnet:///?e"]),
+    ("Magnet:?a=1magnet:?b=2, magnet:?c", ["Magnet:?a=1", "magnet:?b=2", "magnet:?c"]),
+    ("'magnet:?dn=It's' 'magnet:?b'", ["magnet:?dn=It's", "magnet:?b"]),
+    ("magnet:?a http://b/", ["magnet:?a", "http://b/"]),
+    ("magnet: magnet:a magnet:// magnet:?", []),
+]
+
+
+@pytest.mark.parametrize("line, found", LINES)
+def test_find_trackers(line, found):
+    assert find_trackers(line) == found
+
+
+NOT_SEEN = " \t\v\f\0\x1b\x7f\x85\xa0\xad\u2003\u2028\u200b\u200e\u2060\ufeff"
+
+
+@pytest.mark.parametrize(
+    "end", NOT_SEEN + "\"'`\\<>)],;|\u201c\u201d\u2018\u2019\u00ab\u00bb", ids=ascii
+)
+def test_a_tracker_ends(end):
+    for tracker in ("udp://a:1", "http://a/announce", "wss://[::1]:1/x(y)", "HTTP://a/?b=(c)"):
+        assert find_trackers("{0}{1}{0}{1} {1} {0}".format(tracker, end)) == [tracker] * 3
+        assert find_trackers(end + tracker + end) == [tracker]
+
+
+PLAIN = list("-._~:@!$&*+=%#/^{}\u00e9\u4e2d\u0301\U0001f600") + ["(1)", "[1]", "//"]
+
+
+@pytest.mark.parametrize("plain", PLAIN, ids=ascii)
+def test_a_tracker_does_not_end(plain):
+    for tracker in ("udp://a:1/x{}y", "http://a/announce{}y", "http://a/announce?x={}y"):
+        assert find_trackers("<" + tracker.format(plain) + ">") == [tracker.format(plain)]
+
+
+@pytest.mark.parametrize(
+    "line, given",
+    [
+        ("127.0.0.1:1", "127.0.0.1:1"),
+        (" \u200b[::1]:1/announce?x\ufeff ", "[::1]:1/announce?x"),
+        ("tracker.example:80/x\t# mine", "tracker.example:80/x"),
+        ("i2p://a.i2p/announce", "i2p://a.i2p/announce"),
+        ("ftp://a/b # c", "ftp://a/b"),
+        ("udp://", "udp://"),
+    ],
+)
+def test_what_counts_only_alone_in_a_line(line, given):
+    assert found_in(line) == [given]
+    for more in ("- " + line, line.replace("#", "x #") + ("" if "#" in line else " x")):
+        with pytest.raises(ValueError):
+            found_in(more)
+
+
+@pytest.mark.parametrize(
+    "line, found",
+    [
+        ("#" + UDP_1, []),
+        (" \u200b# " + UDP_1, []),
+        (UDP_2 + " #" + UDP_1, [UDP_2]),
+        (UDP_2 + "\xa0#" + UDP_1, [UDP_2]),
+        (UDP_2 + "/#" + UDP_1, [UDP_2 + "/#", UDP_1]),
+        ("'#" + UDP_1, [UDP_1]),
+        ("a#b # " + UDP_1, []),
+    ],
+)
+def test_comments(line, found):
+    assert found_in("udp://127.0.0.1:3\n" + line) == ["udp://127.0.0.1:3"] + found
+
+
+# An argument, and the trackers that it is.
+ENTRIES = [
+    (UDP_1, [UDP_1]),
+    ("\ufeff\0 {}\u200b\r\n\0".format(UDP_1), [UDP_1]),
+    ("{} {}\n{}".format(UDP_1, UDP_2, HTTP_1), [UDP_1, UDP_2, HTTP_1]),
+    ("{},{}; {} |".format(UDP_1, UDP_2, HTTP_1), [UDP_1, UDP_2, HTTP_1]),
+    (UDP_1 + HTTP_1, [UDP_1, HTTP_1]),
+    ("http://" + HTTP_1, [HTTP_1]),
+    ("http://udp://http://" + HTTP_1, [HTTP_1]),
+    (HTTP_1 + "?a=1,2", [HTTP_1 + "?a=1,2"]),
+    (HTTP_1 + "?a=" + HTTP_2, [HTTP_1 + "?a=" + HTTP_2]),
+    (HTTP_1 + "?a=1;" + HTTP_2, [HTTP_1 + "?a=1", HTTP_2]),
+    (HTTP_1 + "?a=1&amp;b=2", [HTTP_1 + "?a=1&b=2"]),
+    ("127.0.0.1:7 " + UDP_1, ["127.0.0.1:7", UDP_1]),
+    # What is no tracker is not made one.
+    ("http://a b/announce", ["http://a b/announce"]),
+    ("x" + UDP_1, ["x" + UDP_1]),
+    ("({})".format(UDP_1), ["({})".format(UDP_1)]),
+    (UDP_1 + " # mine", [UDP_1 + " # mine"]),
+    ("udp://", ["udp://"]),
+    ("i2p://a/b", ["i2p://a/b"]),
+]
+
+
+@pytest.mark.parametrize("text, expected", ENTRIES)
+def test_trackers_in_an_argument_a_tr_and_an_announce_entry(tmp_path, text, expected):
+    assert split_entry(text) == expected
+    assert collect(text) == expected
+    in_hex = "".join("%{:02X}".format(byte) for byte in text.encode())
+    assert collect("magnet:?xt=urn:btih:{}&tr={}".format(HASH, in_hex)) == expected
+    for content in ({b"announce": text.encode()}, {b"announce-list": [[text.encode()]]}):
+        data = bencode.encode({**content, b"info": INFO})
+        assert collect(write(tmp_path / "a.torrent", data)) == expected
+
+
+def test_no_two_trackers_are_one(check):
+    result = check("--format", "ndjson", UDP_1 + "/announce" + UDP_2, "--fail")
+    assert result.code == 1
+    assert [record["tracker"] for record in json_lines(result.stdout)] == [
+        UDP_1 + "/announce", UDP_2,
+    ]
+    for text in (UDP_1 + "/announce" + UDP_2, "http://" + HTTP_1):
+        with pytest.raises(ValueError, match="several schemes"):
+            tracker_checker.parse_tracker(text)
+
+
+def test_an_address_of_the_other_family_in_an_argument_of_several(check):
+    for text in (UDP_1 + ",udp://[::1]:1", "\ufeff127.0.0.1:1 udp://[::1]:1 "):
+        for option in ("-4", "-6"):
+            result = check(option, text)
+            assert (result.code, result.stdout) == (2, "")
+            assert "is not an IPv" in result.stderr
+    assert check("-4", json.dumps({"udp_trackers": ["[::1]:1", UDP_1]})).code == 0
+
+
+def test_arguments_with_what_is_not_seen_around_them(trackers, tmp_path):
+    write(tmp_path / "list.txt", UDP_3)
+    words = [" {}\n".format(UDP_1), "\ufeff127.0.0.1:2\u200b", "list.txt\r"]
+    assert trackers(*words, cwd=str(tmp_path)) == sorted([UDP_1, "127.0.0.1:2", UDP_3])
+
+
+def test_a_file_is_found_by_its_name_as_it_is(tmp_path):
+    assert collect(write(tmp_path / "list \u200b", UDP_1)) == [UDP_1]
+
+
+# Whatever stands around and between trackers.
+
+
+BETWEEN = [
+    " ", "\t", "\u200b", "\xa0", "\0", '"', "'", "`", "\\", "<", ">", ")", "]", "\u201d", "\n",
+    "\r\n", " | ", ", ", "; ", '", "', "](", "> <", ") - (", "&quot; ", "\ufeff\n",
+]
+# These end a path, and a query only right before the next.
+COMMA_LIKE = [",", ";", "|", ",,", ";|"]
+WORDS = [
+    "", "", "1. ", "- ", "* ", "bt-tracker=", "up ", "(", "[", "see: ", "99% ", "\u4e2d\u6587 ",
+]
+SCHEMES = ["udp", "http", "https", "ws", "wss", "UDP", "Http"]
+HOSTS = ["a", "tracker.example.org", "[2001:db8::1]", "127.0.0.1", "b\u00fccher.example"]
+
+
+def random_tracker(rng):
+    scheme, host = rng.choice(SCHEMES), rng.choice(HOSTS)
+    path = rng.choice(["/announce", "/x/announce.php", "/(a)/announce", "/announce/[b]"])
+    query = rng.choice(["", "", "?key=1", "?a=1,2;b", "?u=http://c/d", "?a=(b)&c"])
+    return "{}://{}:{}{}{}".format(scheme, host, rng.randint(1, 65535), path, query)
+
+
+def random_text(rng, trackers):
+    """Returns trackers with separators and words around and between them."""
+    text = rng.choice(WORDS)
+    for tracker in trackers:
+        text += tracker
+        kind = rng.randrange(4)
+        if kind == 0 and "?" not in tracker:
+            continue
+        if kind == 1:
+            text += rng.choice(COMMA_LIKE)
+        else:
+            text += "".join(rng.choice(BETWEEN) for _ in range(rng.randint(1, 3)))
+            text += rng.choice(WORDS)
+    return text
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_stands_around_and_between_trackers_changes_nothing(seed):
+    rng = random.Random(seed)
+    for _ in range(100):
+        trackers = [random_tracker(rng) for _ in range(rng.randint(1, 6))]
+        text = random_text(rng, trackers)
+        found = [url for line in text.splitlines() for url in find_trackers(line)]
+        assert found == trackers, repr(text)
+        distinct = {tracker_checker.tracker_or_unsupported(url).key for url in trackers}
+        inputs = read_document(rng.choice(["", "\ufeff", "\n"]) + text)
+        assert {target.key for target in inputs.targets} == distinct
+        assert len(inputs.targets) + inputs.given_twice == len(trackers)
+
+
+LONG = [
+    "a", "udp://", "udp://a:1 ", "http://a/?http://", "http://a/?x, ", ",", "(", "()", "\t#", " ",
+    "magnet:?", "magnet:?x=udp://a:1,", "://", "'", "&amp;", "\u200b", "\u00e9", "[/", "a:1\n",
+]
+
+
+@pytest.mark.parametrize("piece", LONG, ids=repr)
+def test_time_grows_with_the_length_and_no_faster(piece):
+    def seconds(length):
+        text = piece * (length // len(piece))
+        started = time.process_time()
+        for read, document in ((read_document, text), (read_words, "http://a/?" + text + "x")):
+            try:
+                read(document)
+            except (ValueError, tracker_checker.ConfigurationError):
+                pass
+        return time.process_time() - started
+
+    # Sixteen times as much takes some sixteen times as long; what is quadratic, 256 times.
+    short = max(seconds(10000), 0.002)
+    assert seconds(160000) < 100 * short
+
+
 # Configuration errors.
 
 
@@ -509,11 +1131,54 @@ def test_nothing_at_all(refused):
     )
 
 
-@pytest.mark.parametrize("word", ["tracker.example.org", "missing.txt", "127.0.0.1:99999", ""])
-def test_an_argument_that_is_nothing(refused, tmp_path, word):
+@pytest.mark.parametrize(
+    "word, missing",
+    [
+        ("tracker.example.org", "the port or the scheme is missing"),
+        ("missing.txt", "no file"),
+        ("127.0.0.1:99999", "'99999'"),
+        ("just words", "spaces"),
+        ("", "host"),
+        ("\u200b", "host"),
+    ],
+)
+def test_an_argument_that_is_nothing(refused, tmp_path, word, missing):
     source, message = refused(word, cwd=str(tmp_path))
     assert source == "argument"
-    assert repr(word) in message
+    assert repr(word) in message and missing in message
+
+
+def test_a_configuration_whose_quotes_a_shell_took(refused):
+    assert "quotes" in refused("{udp_trackers:[127.0.0.1:1]}")[1]
+    assert "quotes" not in refused('{"udp_trackers":[127.0.0.1:1]}')[1]
+
+
+@pytest.mark.parametrize(
+    "text", [UDP_1 + "\n" + HTTP_1, "127.0.0.1:1", '["{}"]'.format(UDP_1), "\ufeff# a list\n", "de"]
+)
+def test_a_list_for_a_configuration_is_told_where_it_belongs(refused, tmp_path, text):
+    path = write(tmp_path / "list.txt", text)
+    for arguments, env, source in (
+        (["-c", path], None, path),
+        ([], {"TORRUST_CHECKER_CONFIG_PATH": path}, path),
+        ([], {"TORRUST_CHECKER_CONFIG": text}, "TORRUST_CHECKER_CONFIG"),
+    ):
+        found, message = refused(*arguments, env=env)
+        assert found == source
+        assert "INPUT" in message and "without -c" in message
+
+
+def test_nothing_to_check_is_no_success(check, tmp_path):
+    path = write(tmp_path / "empty.json", '{"udp_trackers": []}')
+    for option in ("--fail", "--fail-partial"):
+        for word, source in (("{}", "argument"), (path, path)):
+            result = check(word, option)
+            assert (result.code, result.stdout) == (2, "")
+            error = only_record(result)
+            assert (error["source"], error["message"]) == (source, "nothing to check")
+        assert check("{}", option, "--format", "nagios").code == 3
+        assert check("{}", "--health", HEALTH_1, option).code == 1
+    assert check("{}").stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
@@ -539,6 +1204,11 @@ def test_an_argument_that_is_nothing(refused, tmp_path, word):
         ({"health_checks": ["127.0.0.1:1"]}, "health_checks[0] '127.0.0.1:1'"),
         ({"health_checks": [UDP_1]}, "health_checks[0] {!r}".format(UDP_1)),
         ({"health_checks": ["http://127.0.0.1:99999/"]}, "health_checks[0] "),
+        ({"udp_trackers": [UDP_1 + "," + UDP_2]}, "udp_trackers[0] "),
+        ({"udp_trackers": [UDP_1 + "/announce" + UDP_2]}, "several schemes"),
+        ({"http_trackers": [HTTP_1 + "," + HTTP_2]}, "several schemes"),
+        ({"http_trackers": [HTTP_1, "http://" + HTTP_2]}, "http_trackers[1] "),
+        ({"health_checks": [HEALTH_1 + ";" + HEALTH_1]}, "several schemes"),
     ],
 )
 def test_what_is_wrong_in_a_configuration_is_named(configuration, named):
@@ -556,7 +1226,7 @@ def test_a_key_that_stands_twice_is_an_error(refused):
 
 
 def test_a_list_may_begin_with_a_host_that_looks_like_bencode(tmp_path):
-    for lines in (["d1:6969", "d12:80"], ["d1:example.org", "udp://d2:80"], ["d2:80/announce"]):
+    for lines in (["d1:6969", "d12:80"], ["d1:80", "udp://d2:80"], ["d2:80/announce"]):
         assert collect(write(tmp_path / "list", "\n".join(lines))) == lines
 
 
@@ -621,7 +1291,8 @@ def test_trailing_commas(text):
 
 
 @pytest.mark.parametrize(
-    "text", ['{"udp_trackers": ["a:1" "b:2"]}', '{"udp_trackers" []}', "{", '{"a": 1', "{]", "{} {"]
+    "text",
+    ['{"udp_trackers": ["a:1" "b:2"]}', '{"udp_trackers" []}', "{", '{"a": 1', "{]", "{} {", "{}x"],
 )
 def test_other_faults_are_no_trailing_comma(text):
     with pytest.raises(tracker_checker.ConfigurationError) as caught:
@@ -648,20 +1319,6 @@ def test_a_configuration_is_an_object(refused, tmp_path, text):
 @pytest.mark.parametrize("digits", [4000, 5000])
 def test_a_number_of_many_digits_is_only_a_wrong_type(refused, digits):
     assert refused('{"udp_trackers": ' + "1" * digits + "}")[0] == "argument"
-
-
-def test_a_file_that_is_not_utf8(refused, tmp_path):
-    listed = write(tmp_path / "list.txt", b"# trackers\nudp://127.0.0.1:1\nudp://b\xfccher:1\n")
-    configuration = write(tmp_path / "checker.json", b'{"udp_trackers":\n["b\xfccher:1"]}')
-    source, message = refused(listed)
-    assert source == listed
-    assert "line 3" in message and "UTF-8" in message
-    for arguments in ([configuration], ["-c", configuration]):
-        source, message = refused(*arguments)
-        assert source == configuration
-        assert "line 2" in message and "UTF-8" in message
-    windows = write(tmp_path / "utf16.txt", UDP_1.encode("utf-16"))
-    assert "UTF-8" in refused(windows)[1]
 
 
 def test_a_directory(refused, tmp_path):
@@ -790,6 +1447,23 @@ def test_a_usage_error_is_one_line(run_script, tracker, arguments, named):
     assert "--help" in result.stderr
     assert named in result.stderr
     assert not tracker.requests
+
+
+def test_monitor_that_does_not_come_first(run_script, tmp_path):
+    def run(*arguments):
+        return run_script("tracker_checker.py", *arguments, cwd=str(tmp_path))
+
+    for arguments in ([UDP_1, "monitor"], ["--timeout", "1", UDP_1, "monitor", "--interval", "5"]):
+        result = run(*arguments)
+        assert (result.code, result.stdout) == (2, "")
+        assert "has to come first: tracker_checker.py monitor INPUT [options] (see --help)" in (
+            result.stderr
+        )
+    # What is no option of it either is named before that.
+    assert "no option --intervall; did you mean" in run(UDP_1, "monitor", "--intervall", "5").stderr
+    write(tmp_path / "monitor", UDP_2)
+    result = run(UDP_1, "monitor", "--format", "urls")
+    assert (result.code, result.stderr) == (0, "")
 
 
 def test_help_and_version(check):

@@ -19,7 +19,7 @@ import threading
 
 import pytest
 import tracker_checker
-from helpers import compact_json, json_lines, run_command, start_script
+from helpers import compact_json, json_lines, only_record, run_command, start_script
 from loopback_faults import HOSTILE_TEXT
 from loopback_tracker import LoopbackTracker
 
@@ -677,16 +677,21 @@ def test_what_trackers_say_forges_no_line_and_drives_no_terminal(check, hostile,
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_a_list_holds_forges_no_line_and_drives_no_terminal(check, tmp_path, name):
-    lines = ["udp://127.0.0.1:1/\x1b[31m", "http://127.0.0.1:1/\u202eannounce", "a\x7fb", "\x9b2J"]
+    lines = ["udp://127.0.0.1:1/\x1b[31m", "i2p://127.0.0.1:1/\u00e9", "a\x7fb", "\x9b2J\u202e"]
     path = tmp_path / "list.txt"
     path.write_text("\n".join(lines), encoding="utf-8")
-    result = check("--format", name, path)
+    torrent = tmp_path / "\x1b[31m\u202e\n.torrent"
+    torrent.write_text("\x1b[31m404\n")
+    argument = "i2p://a\x1b[31m\u202e\nb"
+    result = check("--format", name, path, torrent, argument)
     assert result.stdout.replace("\n", "").isprintable()
-    assert result.stderr == ""
+    assert only_record(result, "warning")["kind"] == "lines_skipped"
+    assert result.stderr.isascii()
     if name == "table":
-        assert result.stdout.count("\n") == len(lines) + 2
+        assert result.stdout.count("\n") == 4 + 2
     if name == "ndjson":
-        assert set(records(result)) == set(lines)
+        given = {"udp://127.0.0.1:1/", lines[1], str(torrent), argument}
+        assert set(records(result)) == given
 
 
 @pytest.mark.parametrize("name", ["json", "table", "prometheus", "nagios", "urls"])

@@ -16,7 +16,7 @@ OUTCOMES = {
     "replies": ["a response before the end", "a response at the end", "invalid_response",
                 "too_large", "http_status"],
     "bencode": ["refused", "decoded", "decoded, with keys in another order",
-                "decoded, and has an info hash"],
+                "decoded, and has an info hash", "decoded as a file"],
     "inputs": ["targets", "configuration error", "unsupported alone", "no URL", "an HTTP URL",
                "a value", "words", "usage error"],
     "reports": ["ok", "error", "no results", "partial", "timeout"],

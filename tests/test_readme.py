@@ -37,6 +37,7 @@ EXPECTED = (
     ("--format nagios", r"\ATRACKERS OK - 2 of 2 up \| up=2;;;0;2 down=0;;;0;2 partial=0;;;0;2\n\Z"),
     ("--format prometheus", r"\A\Z"),
     ("monitor udp://", r'\A\{"udp_trackers":\[\{"url":"udp://\S+","status":\{"code":"ok",'),
+    ("bencode.py --info-hash", r"\A[0-9a-f]{40}\n\Z"),
     ("linux.torrent", r"\Alinux\n\Z"),
     ("build_zipapps.py", r""),
     ("trackers.txt", r"\n2 up \(0 partial\), 1 down, 1 unsupported\n\Z"),

@@ -33,6 +33,8 @@ TOKENS = [
     b"1:bi1e1:ai2e", b"i1_0e", b"i 1e", b"i+1e", "i\u0661e".encode(), b"1 :a", b"5:peers",
 ]
 PIECES = BYTES + TOKENS * 8
+BEFORE = [b"", b" ", b"\r\n", b"\xef\xbb\xbf", b"\n\xef\xbb\xbf\t", b"\0"]
+AFTER = [b"", b"\n", b"\r\n", b"\0", b" \0\0\n", b"\xef\xbb\xbf"]
 
 LENGTH = re.compile(rb"(0|[1-9][0-9]*):")
 INTEGER = re.compile(rb"i(0|-?[1-9][0-9]{0,63})e")
@@ -57,6 +59,15 @@ def reference(data):
     if found.end != len(data):
         raise NotBencode
     return found
+
+
+def reference_of_file(data):
+    """Returns the value of data without what may stand around it; raises NotBencode."""
+    inside = re.sub(rb"\A(?:[ \t\n\v\f\r]|\xef|\xbb|\xbf)+", b"", data)
+    found = reference_value(inside, 0, 0)
+    if re.search(rb"[^ \t\n\v\f\r\0]", inside[found.end :]):
+        raise NotBencode
+    return found.value
 
 
 def reference_value(data, start, levels):
@@ -146,6 +157,8 @@ def generate(rng):
             value[b"info"] = {pick(rng, (b"pieces", b"a")): b"", b"meta version": 1 + below(rng, 2)}
         return encode(value)
     if kind == 5:
+        return pick(rng, BEFORE) + pick(rng, REPLIES) + pick(rng, AFTER)
+    if kind == 6:
         return mutate(rng, sloppy(rng, [random_value(rng) for _ in range(4)]), PIECES)
     return mutate(rng, pick(rng, REPLIES), PIECES)
 
@@ -163,14 +176,21 @@ def done(function, data):
 
 def check(data):
     value, error = done(bencode.decode, data)
+    file_value, file_error = done(bencode.decode_file, data)
     info_hash, no_info_hash = done(bencode.info_hash, data)
     try:
         expected = reference(data)
     except NotBencode:
-        assert error and no_info_hash, "this is not bencode, but was decoded"
-        return "refused"
+        assert error, "this is not bencode, but was decoded"
+        try:
+            inside = reference_of_file(data)
+        except NotBencode:
+            assert file_error and no_info_hash, "this is not bencode, but was decoded"
+            return "refused"
+        assert file_value == inside, "another value"
+        return "decoded as a file"
     assert not error, "this is bencode: {}".format(error)
-    assert expected.value == value, "another value"
+    assert expected.value == value == file_value, "another value"
     assert reference_info_hash(data) == info_hash, "another info hash"
     encoded = bencode.encode(value)
     assert bencode.decode(encoded) == value

@@ -5,6 +5,7 @@ A case is (what it is, the text or the bytes or the words).
 """
 import argparse
 import io
+import json
 import re
 import sys
 
@@ -47,6 +48,12 @@ CONFIGURATIONS = [
     '{"udp_trackers": [' * 3000, '{"a": NaN}', '{"a": 1e999}', '{"a": ' + "9" * 5000 + "}",
     '{"health_checks": ["ftp://a/"]}', '{"udp_trackers": ["\\ud800:1"]}', '\ufeff{"a": 1}',
 ]
+# What stands between trackers in a list of any shape, and where another of them begins.
+BETWEEN = [
+    "", " ", ",", ", ", ";", "|", '", "', "'", "`", "<", ">", ")", "](", "[/", " # ", "\u200b", "\n",
+    "\r\n", "\0", "\\n", "&amp;", "&quot;", "?", "=", "http://", "magnet:?", " see ",
+]
+SCHEME = re.compile(r"(?:udp|https?|wss?)://", re.IGNORECASE | re.ASCII)
 JSON_PIECES = TEXTS + list('{}[]",:') * 4 + ["udp_trackers", "\\u0000", "\\ud800", "\\", "null"]
 WORDS = (
     "announce scrape monitor udp check --event started none --key -4 -6 --ipv4 --peer-id -v "
@@ -106,19 +113,32 @@ def make_torrent(rng):
 
 
 def make_document(rng):
-    kind = below(rng, 5)
+    kind = below(rng, 6)
     if kind == 0:
         return make_torrent(rng)
     if kind == 1:
         text = make_json(rng)
+    elif kind == 2:
+        text = make_list(rng)
+    elif kind == 3:
+        text = json.dumps([make_list(rng), {"url": plain_url(rng), "tier": 1}, [make_url(rng)]])
     else:
         lines = [pick(rng, (make_url, plain_url))(rng) for _ in range(below(rng, 6))]
         lines += [make_magnet(rng), "# " + hostile_text(rng)] if not below(rng, 4) else []
         text = pick(rng, ("\n", "\r\n", "\r", "\n\n")).join(lines)
         if not below(rng, 4):
             text = mutate(rng, text, TEXTS)
-    data = text.encode("utf-8", pick(rng, ("replace", "surrogatepass")))
+    encoding = "utf-8" if below(rng, 8) else "utf-16"
+    data = text.encode(encoding, pick(rng, ("replace", "surrogatepass")))
     return mutate(rng, data, BYTES) if not below(rng, 6) else data
+
+
+def make_list(rng):
+    """Returns trackers with anything between them."""
+    pieces = []
+    for _ in range(1 + below(rng, 5)):
+        pieces += [pick(rng, (make_url, plain_url, make_magnet))(rng), pick(rng, BETWEEN)]
+    return "".join(pieces)
 
 
 def make_json(rng):
@@ -138,7 +158,7 @@ def make_magnet(rng):
 
 
 def make_argument(rng):
-    text = pick(rng, (make_url, plain_url, make_json, make_magnet, hostile_text))(rng)
+    text = pick(rng, (make_url, plain_url, make_json, make_magnet, make_list, hostile_text))(rng)
     return mutate(rng, text, TEXTS) if not below(rng, 4) else text
 
 
@@ -215,6 +235,8 @@ def look_at_inputs(add):
 
 def look_at_target(target):
     assert target.info_hash is None or len(target.info_hash) == 20
+    if not checker.is_magnet(target.given):
+        look_for_another(target.given)
     if target.kind == checker.UNSUPPORTED:
         assert target.problem
         return
@@ -229,6 +251,13 @@ def look_at_target(target):
         result = checker.Result(target)
         (line,) = checker.report_urls([result]).splitlines()
         assert checker.parse_tracker(line).key == target.key, "another tracker once it is listed"
+
+
+def look_for_another(given):
+    """Fails where a second tracker begins in a text: before any ?, or after what separates two."""
+    for begin in [found.start() for found in SCHEME.finditer(given)][1:]:
+        assert "?" in given[:begin], "two trackers in one"
+        assert given[begin - 1] not in " \t\r\n,;|\0\u200b\ufeff", "two trackers in one"
 
 
 # URLs.
