@@ -487,10 +487,24 @@ def test_prometheus(check, tracker, partial):
     assert not any(dict(labels).get("address") for _, labels in samples)
 
 
-def test_prometheus_has_the_address_with_all_addresses(check, tracker):
-    result = check("--format", "prometheus", "--all-addresses", tracker.udp_url)
-    labels = {dict(labels)["address"] for _, labels in parse_metrics(result.stdout)}
-    assert labels == {host_port(tracker.udp_url)}
+@pytest.mark.parametrize("options", [[], ["--all-addresses"]])
+def test_a_tracker_that_goes_down_and_comes_back_has_the_same_series(check, tracker, options):
+    by_name = tracker.udp_url.replace("127.0.0.1", "localhost")
+    inputs = [tracker.udp_url, by_name, tracker.http_url, "--health", tracker.health_url, "-4"]
+    seen = []
+    for udp_fault, http_fault in ((None, None), ("error-reply", "close"), (None, None)):
+        tracker.udp_fault, tracker.http_fault, tracker.health_fault = (
+            udp_fault, http_fault, http_fault
+        )
+        samples = parse_metrics(check("--format", "prometheus", *options, *inputs).stdout)
+        up = {labels: value for (name, labels), value in samples.items() if name == "tracker_up"}
+        assert set(up.values()) == {0 if udp_fault else 1}
+        seen.append(set(up))
+        for labels in map(dict, up):
+            address = host_port(labels["tracker"]).partition("/")[0]
+            address = address.replace("localhost", "127.0.0.1")
+            assert labels.get("address") == (address if options else None)
+    assert seen[0] == seen[1] == seen[2]
 
 
 @pytest.mark.parametrize("name", ["table", "nagios"])
