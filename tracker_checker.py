@@ -12,8 +12,8 @@ Torrust tracker checker does, with its JSON, and reports in other formats too.
 The idea: one loop runs all checks side by side, over UDP and TCP. A check never blocks: it says
 what it waits for, and the loop comes back to it. A UDP check is a Conversation; what goes over
 TCP is steps, generator functions that yield what they wait for. A check has its deadline from
-begin() on, and its Conversation or its steps end at it by themselves; Ctrl-C ends all that are
-open with a Failure. Only name lookups have threads.
+begin() on: a Conversation ends at it by itself, steps are ended by their Stepper. Ctrl-C ends all
+that are open with a Failure. Only name lookups have threads.
 
 The map, from top to bottom:
     checks              what is checked, what comes of it, what a tracker is asked

@@ -13,8 +13,8 @@ coroutine function of an HttpExchange, which writes what it likes with exchange.
 respond(); the connection is closed when it ends. Most rows need no function of their own: those
 above each table, as changed(), error(), respond(), answer(), send() and redirect(), make one.
 
-Then say what the fault comes to: in the tables of test_fault_matrix.py, and in OUTCOMES of the
-clients' tests, which fail until every fault is there.
+Then say what the fault comes to in the tables of test_fault_matrix.py, which fails until every fault
+is there.
 """
 import asyncio
 import binascii
