@@ -1065,12 +1065,16 @@ class Inputs:
     def add_argument(self, given: str) -> None:
         """Adds an INPUT of the command line."""
         self.source = "argument"
-        text = given.strip(BLANKS)
+        # Quotes that a shell has left, as that of Windows does with the single ones.
+        text = given.strip(BLANKS + "\"'")
         paths = [path for path in (given, text) if "\0" not in path and os.path.exists(path)]
         if text == "-":
             self.add_document(self.read(text))
         elif text.startswith("{"):
             self.add_configuration(text)
+        elif "\n" in text and BEGIN.search(text):
+            # As "$(cat trackers.txt)" is.
+            self.add_text(text)
         elif is_magnet(text) or "://" in text:
             for entry in split_entry(text):
                 self.add_entry(entry)
@@ -1732,7 +1736,7 @@ def report_nagios(results: list, all_addresses: bool = False) -> tuple:
     if named:
         names = name_some(named, all_addresses)
         text = "{} of {} {}: {}".format(len(named), total, word, names)
-    elif results:
+    elif checked:
         code, text = 0, "{} of {} up".format(up, total)
     else:
         code, text = 3, "nothing was checked"

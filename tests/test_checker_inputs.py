@@ -121,6 +121,17 @@ def test_tracker_urls_and_host_port(trackers):
     assert trackers(UDP_1, "127.0.0.1:2", HTTP_1) == sorted([UDP_1, "127.0.0.1:2", HTTP_1])
 
 
+@pytest.mark.parametrize("quote", ["'", '"', " '"])
+def test_quotes_that_a_shell_has_left_are_no_part_of_a_tracker(trackers, quote):
+    given = quote + "udp://127.0.0.1:1" + quote.strip()
+    assert trackers(given, "127.0.0.1:2") == ["127.0.0.1:2", "udp://127.0.0.1:1"]
+
+
+def test_an_argument_of_several_lines_is_a_list(trackers):
+    text = "udp://127.0.0.1:1 # mine\n# udp://127.0.0.1:3\ni2p://x\nhttp://127.0.0.1:2/announce"
+    assert trackers(text) == ["http://127.0.0.1:2/announce", "i2p://x", "udp://127.0.0.1:1"]
+
+
 def test_ipv6_host_port(trackers):
     assert trackers("[::1]:1", "udp://[::1]:2") == ["[::1]:1", "udp://[::1]:2"]
 

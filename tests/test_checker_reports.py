@@ -576,6 +576,16 @@ def test_nagios_of_nothing(check):
     assert result.stdout.startswith("TRACKERS UNKNOWN - ")
 
 
+def test_nagios_of_what_was_interrupted_before_anything_ended():
+    target = tracker_checker.parse_tracker(DEAD_UDP)
+    failure = tracker_checker.Failure("interrupted", "interrupted")
+    result = tracker_checker.Result(target, [tracker_checker.Stage("connect", 1, failure)], 1)
+    line, code = tracker_checker.report_nagios([result])
+    assert (line.partition(" |")[0], code) == (
+        "TRACKERS UNKNOWN - nothing was checked; 1 not finished", 3
+    )
+
+
 @pytest.mark.parametrize("arguments, told", [
     (["--format", "nagios"], "nothing to check"),
     (["--format", "nagios", "--bogus", DEAD_UDP], "there is no option --bogus"),
