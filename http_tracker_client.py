@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-3.0-only
-"""Ask a BitTorrent tracker over HTTP or HTTPS: announce and scrape, answered in JSON.
+"""Ask a BitTorrent tracker over HTTP or WebSocket: announce and scrape, answered in JSON.
 
     http_tracker_client.py announce https://tracker.example.org/announce INFO_HASH
+    http_tracker_client.py announce wss://tracker.example.org INFO_HASH
     http_tracker_client.py scrape https://tracker.example.org/announce [INFO_HASH ...]
 
 Needs python3 (3.6 or newer) and bencode.py beside it, nothing else. It follows BEP 3 (trackers),
-BEP 7 (IPv6), BEP 23 (compact peers), BEP 24 (external ip), BEP 31 (retry in), BEP 48 (scrape)
-and BEP 52 (truncated version 2 info hashes).
+BEP 7 (IPv6), BEP 23 (compact peers), BEP 24 (external ip), BEP 31 (retry in), BEP 48 (scrape),
+BEP 52 (truncated version 2 info hashes), and RFC 6455 (WebSocket) for the trackers of WebTorrent.
 
 The idea: what is asked and what an answer says are pure functions; what comes over the wire is
-read by a parser that does no I/O; and fetching is written as steps, generator functions that
+read by parsers that do no I/O; and fetching is written as steps, generator functions that
 yield what they wait for. Here run_steps() runs them alone, under one deadline; in the checker its
 loop runs thousands side by side.
 
@@ -19,6 +20,7 @@ The map, from top to bottom:
     http answers        what a reply says, and whether it is an answer at all
     http fetch          one URL, through proxies, TLS and redirects, as steps
     http reply          bytes in, a response out: HTTP as servers really write it
+    websocket           bytes in, messages out, and a tracker asked on one connection
     steps               what steps wait for; connecting, and TLS
     question, answer    running the steps alone, and replies as JSON
     command line        options, help, main()
@@ -47,18 +49,26 @@ USER_AGENT = "http_tracker_client.py/" + VERSION
 
 # --- carried region: http urls (home: http_tracker_client.py) ---
 # The URLs and queries of BEP 3, 7, 23 and 48: pure functions.
-DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+HTTP_SCHEMES, WEBSOCKET_SCHEMES = ("http", "https"), ("ws", "wss")
+SECURE_SCHEMES = ("https", "wss")
 
 
-def split_http_url(text: str) -> tuple:
-    """Checks an HTTP URL and returns (all before its path, its path, its query with the ?).
+def is_websocket(text: str) -> bool:
+    """Whether a tracker's URL is that of a WebSocket tracker (WebTorrent)."""
+    scheme, separator, _ = text.partition("://")
+    return bool(separator) and scheme.lower() in WEBSOCKET_SCHEMES
+
+
+def split_web_url(text: str, schemes: tuple = HTTP_SCHEMES) -> tuple:
+    """Checks a URL and returns (all before its path, its path, its query with the ?).
 
     The host comes out in ASCII, path and query percent-encoded. Raises ValueError.
     """
     scheme, separator, _ = text.partition("://")
-    if scheme.lower() not in DEFAULT_PORTS:
+    if scheme.lower() not in schemes:
         found = "scheme {!r}".format(scheme) if separator else "no scheme"
-        raise ValueError("{}; http:// or https:// is expected".format(found))
+        raise ValueError("{}; {}:// or {}:// is expected".format(found, *schemes))
     url = split_url(text)
     authority = "[{}]".format(url.host.replace("%", "%25")) if ":" in url.host else url.host
     if url.credentials is not None:
@@ -75,7 +85,7 @@ def port_of(url: "Url") -> int:
 
 def announce_url(text: str) -> str:
     """Returns the URL to announce at for a tracker's URL; raises ValueError for a broken one."""
-    base, path, query = split_http_url(text)
+    base, path, query = split_web_url(text)
     folder, _, last = path.rpartition("/")
     if path in ("", "/"):
         path = "/announce"
@@ -89,7 +99,7 @@ def scrape_url(text: str) -> str:
 
     A last or last-but-one segment that begins with announce is turned to scrape.
     """
-    base, path, query = split_http_url(text)
+    base, path, query = split_web_url(text)
     segments = path.split("/")
     if path in ("", "/"):
         segments = ["", "scrape"]
@@ -104,6 +114,12 @@ def scrape_url(text: str) -> str:
                 "with announce or scrape (BEP 48)".format(path)
             )
     return base + "/".join(segments) + query
+
+
+def websocket_url(text: str) -> str:
+    """Returns the URL of a WebSocket tracker, whose path is used as it is; raises ValueError."""
+    base, path, query = split_web_url(text, WEBSOCKET_SCHEMES)
+    return base + (path or "/") + query
 
 
 def encode_query(parameters: list) -> str:
@@ -272,10 +288,7 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int, read=None
 
 def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, limit: int, read):
     """Steps that send one request, no redirects, and return (its HttpResponse, what was read)."""
-    try:
-        proxy = proxy_for(target, options.environ)
-    except ValueError as error:
-        raise Failure("unreachable", str(error))
+    proxy = proxy_in_force(target, options)
     authority, path = request_parts(target)
     url = "{}://{}{}".format(target.scheme, authority, path)
     if proxy and target.scheme == "http":
@@ -288,7 +301,7 @@ def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, lim
             if options.trace:
                 options.trace("-> {} GET {}".format(stream.address, url))
             sent = time.monotonic()
-            response = yield from request(stream, "GET", path, headers, limit)
+            response, _ = yield from request(stream, "GET", path, headers, limit)
             if options.trace:
                 elapsed = (time.monotonic() - sent) * 1000
                 text = "<- {} HTTP {}, {:.1f} ms after the request"
@@ -299,6 +312,19 @@ def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, lim
         unread = read is None or response.status in REDIRECT_STATUSES
         return response, None if unread else read(response)
 
+    return (yield from reach(target, proxy, options, deadline, ask))
+
+
+def proxy_in_force(target: "Url", options: HttpOptions) -> "Url":
+    """Returns the proxy for a URL, None for none; Failure (unreachable) for an unsupported one."""
+    try:
+        return proxy_for(target, options.environ)
+    except ValueError as error:
+        raise Failure("unreachable", str(error))
+
+
+def reach(target: "Url", proxy: "Url", options: HttpOptions, deadline: float, attempt):
+    """Steps that run attempt(address), steps too, at the addresses of a host, or of its proxy."""
     peer, port = target, port_of(target)
     if proxy:
         peer, port = proxy, proxy.port or PROXY_PORT
@@ -306,7 +332,7 @@ def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, lim
         addresses = yield from find_addresses(peer.host, port, options.ip_version)
     except Failure as failure:
         raise failure.copy("the proxy: ") if proxy else failure
-    return (yield from try_addresses(addresses, ask, deadline))
+    return (yield from try_addresses(addresses, attempt, deadline))
 
 
 def open_stream(address: tuple, target: "Url", proxy: "Url", options: HttpOptions):
@@ -321,9 +347,9 @@ def open_stream(address: tuple, target: "Url", proxy: "Url", options: HttpOption
     try:
         stream = yield from connect(address)
         yield TURN
-        if proxy and target.scheme == "https":
+        if proxy and target.scheme != "http":
             yield from open_tunnel(stream, target, proxy)
-        if target.scheme == "https":
+        if target.scheme in SECURE_SCHEMES:
             # What fails from here on is the target's.
             through = None
             yield from stream.start_tls(target.host, options.tls)
@@ -342,15 +368,15 @@ def open_tunnel(stream: "Stream", target: "Url", proxy: "Url"):
     authority = show_address((target.host.partition("%")[0], port_of(target)))
     headers = {"Host": authority}
     add_proxy_authorization(headers, proxy)
-    # What follows the headers is the tunnel.
-    response = yield from request(stream, "CONNECT", authority, headers, limit=None)
+    # What follows the headers is the tunnel, in which the client speaks first.
+    response, _ = yield from request(stream, "CONNECT", authority, headers, limit=None)
     if not 200 <= response.status < 300:
         text = "it refuses the connection: HTTP {} {}"
         raise Failure("http_status", text.format(response.status, excerpt(response.reason)))
 
 
 def request(stream: "Stream", method: str, request_target: str, headers: dict, limit: int):
-    """Steps that send a request over a stream and return its HttpResponse."""
+    """Steps that send a request over a stream; they return (its HttpResponse, what came after)."""
     lines = ["{} {} HTTP/1.1".format(method, request_target)]
     lines.extend("{}: {}".format(*header) for header in headers.items())
     yield from stream.send("\r\n".join(lines + ["", ""]).encode("latin-1"))
@@ -358,7 +384,7 @@ def request(stream: "Stream", method: str, request_target: str, headers: dict, l
     response = None
     while response is None:
         response = parser.feed((yield from stream.receive()))
-    return response
+    return response, parser.rest
 
 
 def origin_of(url: "Url") -> tuple:
@@ -376,7 +402,7 @@ def redirect_target(url: str, location: str) -> str:
     try:
         # Checked before it is joined, which would drop line ends silently.
         require_url_characters(location)
-        base, path, query = split_http_url(urljoin(url, location))
+        base, path, query = split_web_url(urljoin(url, location))
     except ValueError as error:
         text = "a redirect to {}: {}".format(excerpt(location), excerpt(str(error)))
         raise Failure("redirect", text)
@@ -437,7 +463,8 @@ def request_parts(url: "Url") -> tuple:
 # Proxies come from http_proxy, https_proxy and no_proxy; another kind is refused, not bypassed.
 def proxy_for(target: "Url", environ) -> "Url":
     """Returns the proxy for a URL, None for none; raises ValueError for an unsupported one."""
-    names = target.scheme + "_proxy", "all_proxy", "ALL_PROXY"
+    own = "https_proxy" if target.scheme in SECURE_SCHEMES else "http_proxy"
+    names = own, "all_proxy", "ALL_PROXY"
     name = next((name for name in names if environ.get(name)), names[0])
     proxy = environ.get(name)
     if not proxy or is_exempt(target, environ.get("no_proxy") or environ.get("NO_PROXY", "")):
@@ -520,6 +547,11 @@ class ReplyParser:
         self._body = bytearray()
         self._missing = None  # bytes of the body, or of its chunk, that have not come
         self._take_part = self._take_status_line
+
+    @property
+    def rest(self) -> bytes:
+        """What has come after the reply, as frames do behind an upgrade."""
+        return bytes(self._buffer)
 
     def feed(self, data: bytes):
         self._buffer += data
@@ -724,6 +756,325 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
 # --- end of carried region: http reply ---
 
 
+# --- carried region: websocket (home: http_tracker_client.py) ---
+# WebSocket (RFC 6455) as WebTorrent's trackers speak it: JSON, one message a request, in which each
+# byte of a binary string is the character of the same number. Such a tracker has no peers to give
+# to who makes no offers; no offers are made here.
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+NORMAL_CLOSE = (1000).to_bytes(2, "big")
+ACCEPT_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+NO_TRACKER_HINT = "; this may be no WebSocket tracker"
+
+
+class FrameParser:
+    """Reads messages from the bytes of a WebSocket connection, whole or one at a time; no I/O.
+
+    feed() takes what has come, take() returns the next message as (opcode, payload), None while it
+    has not come whole. The opcode is TEXT (also for binary messages, and for what came in
+    fragments), PING, PONG or CLOSE. limit is how many bytes a message may have.
+
+    take() raises Failure (invalid_response for what RFC 6455, 5 does not allow, too_large).
+    """
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self._buffer = bytearray()
+        self._message = bytearray()
+        self._in_fragments = False
+
+    def feed(self, data: bytes) -> None:
+        self._buffer += data
+
+    def take(self):
+        while True:
+            frame = self._take_frame()
+            if frame is None:
+                return None
+            opcode, final, payload = frame
+            if opcode >= CLOSE:
+                return opcode, payload
+            self._message += payload
+            self._in_fragments = not final
+            if final:
+                message, self._message = bytes(self._message), bytearray()
+                return TEXT, message
+
+    def _take_frame(self):
+        """Returns (opcode, whether it is the last of its message, payload) of the next frame."""
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return None
+        opcode, final, length = buffer[0] & 0x0F, bool(buffer[0] & 0x80), buffer[1] & 0x7F
+        problem = self._problem_of(opcode, final, length)
+        if problem:
+            raise Failure("invalid_response", "it breaks the WebSocket protocol: " + problem)
+        start = {126: 4, 127: 10}.get(length, 2)
+        if len(buffer) < start:
+            return None
+        if start > 2:
+            length = int.from_bytes(buffer[2:start], "big")
+        if len(self._message) + length > self.limit:
+            raise Failure("too_large", "a message of more bytes than are accepted")
+        if len(buffer) < start + length:
+            return None
+        payload = bytes(buffer[start : start + length])
+        del buffer[: start + length]
+        return opcode, final, payload
+
+    def _problem_of(self, opcode, final, length):
+        if self._buffer[1] & 0x80:
+            return "a masked frame"
+        if self._buffer[0] & 0x70:
+            return "a reserved bit"
+        if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
+            return "the unknown opcode {}".format(opcode)
+        if opcode >= CLOSE:
+            return None if final and length <= 125 else "a control frame in fragments, or too long"
+        if (opcode == CONTINUATION) != self._in_fragments:
+            return "a fragment that does not fit"
+        return None
+
+
+def encode_frame(opcode: int, payload: bytes) -> bytes:
+    """Returns a whole message in one frame, masked as a client has to (RFC 6455, 5.3)."""
+    size = len(payload)
+    if size < 126:
+        length = bytes([0x80 | size])
+    elif size < 1 << 16:
+        length = bytes([0x80 | 126]) + size.to_bytes(2, "big")
+    else:
+        length = bytes([0x80 | 127]) + size.to_bytes(8, "big")
+    mask = os.urandom(4)
+    masks = (mask * (size // 4 + 1))[:size]
+    masked = int.from_bytes(payload, "big") ^ int.from_bytes(masks, "big")
+    return bytes([0x80 | opcode]) + length + mask + masked.to_bytes(size, "big")
+
+
+def open_websocket(url: str, options: HttpOptions, deadline: float, limit: int, ask):
+    """Steps that return (a WebSocket to a tracker's URL, what ask(websocket) returned).
+
+    ask(websocket) are steps, too, for the first question: an address that agrees to the upgrade and
+    then says nothing, or junk, gives way to the others of its host. limit is how many bytes a
+    message may have. Redirects are not followed. They raise Failure (resolve_failed, timeout,
+    refused, unreachable, tls, invalid_response, too_large, http_status, and what ask raises).
+    """
+    target = split_url(url)
+    proxy = proxy_in_force(target, options)
+
+    def attempt(address):
+        stream = yield from open_stream(address, target, proxy, options)
+        try:
+            websocket = yield from upgrade(stream, target, options, limit)
+            return websocket, (yield from ask(websocket))
+        except BaseException:
+            # GeneratorExit, too: another address may have answered first.
+            stream.close()
+            raise
+
+    return (yield from reach(target, proxy, options, deadline, attempt))
+
+
+def upgrade(stream: "Stream", target: "Url", options: HttpOptions, limit: int):
+    """Steps that turn a stream into a WebSocket (RFC 6455, 4.1), and return it.
+
+    They raise Failure (timeout, invalid_response, too_large; http_status for any but 101).
+    """
+    from base64 import b64encode
+    from hashlib import sha1
+
+    key = b64encode(os.urandom(16))
+    headers = request_headers(options, target, target.credentials, home=True)
+    headers.update(
+        {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Key": key.decode("ascii"),
+            "Sec-WebSocket-Version": "13",
+        }
+    )
+    _, path = request_parts(target)
+    if options.trace:
+        options.trace("-> {} GET {}, to upgrade".format(stream.address, path))
+    try:
+        response, came = yield from request(stream, "GET", path, headers, limit=None)
+    except Failure as failure:
+        hint = NO_TRACKER_HINT if failure.kind == "invalid_response" else ""
+        raise Failure(failure.kind, str(failure) + hint)
+    if response.status != 101:
+        raise broken_upgrade(response)
+    accept = b64encode(sha1(key + ACCEPT_SUFFIX).digest()).decode("ascii")
+    if response.headers.get("sec-websocket-accept") != accept:
+        text = "the upgrade has no right Sec-WebSocket-Accept"
+        raise Failure("invalid_response", text + NO_TRACKER_HINT)
+    return WebSocket(stream, came, limit, options.trace)
+
+
+def broken_upgrade(response: "HttpResponse") -> "Failure":
+    """Returns the Failure for a server that does not agree to speak WebSocket."""
+    text = "it does not speak WebSocket here: HTTP {} {}, {}".format(
+        response.status,
+        excerpt(response.reason),
+        excerpt(response.headers.get("content-type") or "no content type"),
+    )
+    if response.status in REDIRECT_STATUSES:
+        text += ", to " + excerpt(response.headers.get("location") or "nowhere")
+    return Failure("http_status", text)
+
+
+class WebSocket:
+    """A WebSocket connection to a tracker; its operations are steps."""
+
+    def __init__(self, stream: "Stream", came: bytes, limit: int, trace):
+        self.stream = stream
+        self.address = stream.address
+        self.trace = trace
+        self._parser = FrameParser(limit)
+        self._parser.feed(came)
+
+    def ask(self, question: dict):
+        """Steps that send a request and return its answer, as the dictionary HTTP would have sent.
+
+        What is no answer to it is skipped: peers' offers and answers, and what has another action
+        or torrent. They raise Failure (timeout, invalid_response, too_large).
+        """
+        if self.trace:
+            self.trace("-> {} {}".format(self.address, question["action"]))
+        sent = time.monotonic()
+        yield from self.send(question)
+        while True:
+            message = yield from self._receive()
+            answer = read_message(message)
+            answered = is_answer(answer, question)
+            if self.trace:
+                text = "<- {} {} bytes, {:.1f} ms after the request{}"
+                elapsed = (time.monotonic() - sent) * 1000
+                ignored = "" if answered else ", no answer to it: ignored"
+                self.trace(text.format(self.address, len(message), elapsed, ignored))
+            if answered:
+                for key in (b"action", b"info_hash"):
+                    answer.pop(key, None)
+                return answer
+
+    def send(self, question: dict):
+        """Steps that send a request without waiting for its answer; they raise Failure."""
+        text = json.dumps(question, ensure_ascii=False)
+        yield from self.stream.send(encode_frame(TEXT, text.encode("utf-8")))
+
+    def close(self):
+        """Steps that say goodbye, where there is time for it, and close the connection."""
+        try:
+            yield from self.stream.send(encode_frame(CLOSE, NORMAL_CLOSE))
+        except Failure:
+            # It is a courtesy: the tracker sees the end of the connection anyway.
+            pass
+        finally:
+            self.stream.close()
+
+    def _receive(self):
+        """Steps that return the next message's bytes, answering each ping on the way."""
+        while True:
+            message = self._parser.take()
+            if message is None:
+                data = yield from self.stream.receive()
+                if not data:
+                    text = "the connection was closed without a reply" + NO_TRACKER_HINT
+                    raise Failure("invalid_response", text)
+                self._parser.feed(data)
+                continue
+            opcode, payload = message
+            if opcode == TEXT:
+                return payload
+            if opcode == PING:
+                yield from self.stream.send(encode_frame(PONG, payload))
+            elif opcode == CLOSE:
+                yield from self.stream.send(encode_frame(CLOSE, payload[:2]))
+                raise Failure("invalid_response", show_close(payload))
+
+
+def show_close(payload: bytes) -> str:
+    """Returns what a close frame says (RFC 6455, 5.5.1)."""
+    code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else "no code"
+    reason = excerpt(text_of(payload[2:]))
+    return "the tracker closed the connection: {}".format(" ".join([str(code), reason]).strip())
+
+
+def websocket_announce(info_hash: bytes, peer_id: bytes, event: str, **numbers) -> dict:
+    """Returns the announce to send; numbers are uploaded, downloaded and left, in bytes."""
+    question = dict(
+        action="announce",
+        info_hash=info_hash.decode("latin-1"),
+        peer_id=peer_id.decode("latin-1"),
+        numwant=0,
+        offers=[],
+        **numbers
+    )
+    return question if event == "none" else dict(question, event=event)
+
+
+def websocket_scrape(info_hashes: list) -> dict:
+    """Returns the scrape to send; without info hashes it asks for all torrents."""
+    texts = [info_hash.decode("latin-1") for info_hash in info_hashes]
+    return {"action": "scrape", "info_hash": texts} if texts else {"action": "scrape"}
+
+
+def is_answer(message: dict, question: dict) -> bool:
+    """Whether a message answers a request: by its action, and an announce by its torrent."""
+    failed = b"failure reason" in message
+    if b"offer" in message or b"answer" in message:
+        return False
+    if failed and b"action" not in message:
+        # So says a tracker that did not understand the request.
+        return True
+    action = question["action"]
+    if message.get(b"action") != action.encode("ascii"):
+        return False
+    if action == "scrape" or (failed and b"info_hash" not in message):
+        return True
+    return message.get(b"info_hash") == question["info_hash"].encode("latin-1")
+
+
+def read_message(data: bytes) -> dict:
+    """Returns a tracker's JSON as the dictionary that bencode.decode() would have returned.
+
+    So what reads the replies of HTTP trackers reads these, too; null and fractions stay as they
+    are. Raises Failure (invalid_response) when it is no JSON object.
+    """
+    try:
+        text = data.decode("utf-8")
+        numbers = dict.fromkeys(("parse_int", "parse_float", "parse_constant"), parse_number)
+        message = to_bytes(json.loads(text, **numbers))
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict):
+        shown = repr(data[:80])[1:] if data else "nothing"
+        raise Failure("invalid_response", "the message is no JSON object: {}".format(shown))
+    return message
+
+
+def parse_number(text: str):
+    """Returns a number of JSON; ValueError for one that nobody counts to, as NaN is."""
+    if len(text) > 64 or not abs(float(text)) < float("inf"):
+        raise ValueError("no number to count with")
+    return float(text) if set(text) & set(".eE") else int(text)
+
+
+def to_bytes(value):
+    """Returns a value of JSON with its texts as bytes: their Latin-1 reading, else UTF-8."""
+    if isinstance(value, str):
+        try:
+            return value.encode("latin-1")
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, list):
+        return list(map(to_bytes, value))
+    if isinstance(value, dict):
+        return {to_bytes(key): to_bytes(item) for key, item in value.items()}
+    return value
+
+
+# --- end of carried region: websocket ---
+
+
 # --- carried region: steps (home: http_tracker_client.py) ---
 # What steps wait for, and the steps that connect, send and receive.
 READ_SIZE = 16 * 1024  # bytes taken at a time, so that one stream cannot hold the others
@@ -739,8 +1090,8 @@ class Wait(namedtuple("Wait", "events until late")):
     __slots__ = ()
 
 
-class Lookup(namedtuple("Lookup", "host port version")):
-    """Steps wait for the addresses of a name, as look_up() returns them."""
+class Lookup(namedtuple("Lookup", "host port version until")):
+    """Steps wait for the addresses of a name, as look_up() returns them; until as above."""
 
     __slots__ = ()
 
@@ -759,7 +1110,7 @@ def find_addresses(host: str, port: int, version: int):
     """Steps that return the addresses of a host; Failure (resolve_failed, unreachable, timeout)."""
     if literal_version(host):
         return look_up(host, port, version)
-    return (yield Lookup(host, port, version))
+    return (yield Lookup(host, port, version, None))
 
 
 def try_addresses(addresses: list, attempt, deadline: float):
@@ -802,11 +1153,13 @@ def try_addresses(addresses: list, attempt, deadline: float):
                 continue
             if not attempts:
                 raise race.combined_failure()
-            events = {}
+            events, times = {}, [race.wake_at]
             for wait in waits.values():
                 events.update(wait.events)
+                times.append(wait.until)
+            until = min((when for when in times if when is not None), default=None)
             try:
-                ready = yield Wait(events, race.wake_at, "no answer in time")
+                ready = yield Wait(events, until, "no answer in time")
             except Failure as failure:
                 # Time is up, or the run is interrupted: each says where it was.
                 for address, wait in list(waits.items()):
@@ -815,7 +1168,8 @@ def try_addresses(addresses: list, attempt, deadline: float):
                 raise race.combined_failure()
             for address, wait in list(waits.items()):
                 found = [sock for sock in ready if sock in wait.events]
-                if found:
+                is_due = wait.until is not None and time.monotonic() >= wait.until
+                if found or is_due:
                     go_on(address, found)
     except StopIteration as end:
         return end.value
@@ -973,20 +1327,33 @@ class Tls:
 def ask(command: str, arguments, url: str) -> tuple:
     """Sends the request; returns (the decoded reply, why it is no answer), each None where not."""
     deadline = time.monotonic() + arguments.timeout
+    options = http_options_of(arguments)
     limit = ANNOUNCE_LIMIT
     if command == "scrape":
         limit = SCRAPE_LIMIT if arguments.info_hash else FULL_SCRAPE_LIMIT
     decoded = [None]
 
-    def read(response):
-        decoded[0] = read_reply(response)
+    def require_answer(reply, status=200):
+        decoded[0] = reply
         if command == "announce":
-            require_announce(decoded[0], response.status, arguments.event)
+            require_announce(reply, status, arguments.event)
         else:
-            require_scrape(decoded[0], response.status)
+            require_scrape(reply, status)
 
+    def read(response):
+        require_answer(read_reply(response), response.status)
+
+    def ask_websocket(websocket):
+        reply = yield from websocket.ask(build_question(command, arguments))
+        yield from websocket.close()
+        require_answer(reply)
+
+    if is_websocket(url):
+        steps = open_websocket(url, options, deadline, limit, ask_websocket)
+    else:
+        steps = fetch(url, options, deadline, limit, read)
     try:
-        run_steps(fetch(url, http_options_of(arguments), deadline, limit, read), deadline)
+        run_steps(steps, deadline)
     except Failure as failure:
         return decoded[0], failure
     return decoded[0], None
@@ -1113,7 +1480,7 @@ def reply_to_json(command: str, reply):
 
 
 # The command line.
-DESCRIPTION = "Ask a BitTorrent tracker over HTTP (BEP 3, 48) and print its answer as JSON."
+DESCRIPTION = "Ask a BitTorrent tracker over HTTP or WebSocket and print its answer as JSON."
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 HASH_HELP = "in hex or base32, of version 1 or 2, or a magnet link"
 EXIT_CODES = """\
@@ -1129,6 +1496,7 @@ commands:
 examples:
   %(prog)s announce https://tracker.example.org/announce {hash}
   %(prog)s scrape https://tracker.example.org/announce {hash}
+  %(prog)s announce wss://tracker.example.org {hash}
   %(prog)s announce --help
 
 {exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
@@ -1137,10 +1505,12 @@ examples:
   %(prog)s announce https://tracker.example.org/announce {hash}
   %(prog)s announce http://tracker.example.org {hash} --left 1 --peers-wanted 50
   %(prog)s announce http://tracker.example.org {hash} --event stopped | jq .
+  %(prog)s announce wss://tracker.example.org {hash}
 
 An announce enters the caller into the swarm, as a seeder while --left is 0; --event stopped takes
 it out again. Without a path /announce is asked. Proxies are taken from http_proxy, https_proxy and
-no_proxy.
+no_proxy. A WebSocket tracker has no peers to give, no --compact, --port, --peer-addr, --key,
+--tracker-id and --peers-wanted, and it forgets the caller when the connection ends.
 
 {exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
 SCRAPE_HELP = """\
@@ -1152,6 +1522,10 @@ The last part of the path is turned from announce to scrape (BEP 48). Without an
 tracker is asked for all its torrents, which not every tracker answers.
 
 {exit_codes}""".format(hash=HASH, exit_codes=EXIT_CODES)
+PORT = 17548
+PEER_ID = b"-qB00000000000000001"
+HTTP_ONLY = ("compact", "port", "peer_addr", "key", "tracker_id", "peers_wanted")
+
 
 def parse_peer_addr(text: str) -> str:
     """Returns an address or, as BEP 3 allows, a name; raises ValueError for anything else."""
@@ -1159,7 +1533,8 @@ def parse_peer_addr(text: str) -> str:
 
 
 def add_tracker(parser) -> None:
-    parser.add_argument("tracker", metavar="URL", help="http[s]://host[:port][/path][?query]")
+    help_text = "http[s]://host[:port][/path][?query], or ws[s]:// for a WebSocket tracker"
+    parser.add_argument("tracker", metavar="URL", help=help_text)
 
 
 def add_announce_options(parser) -> None:
@@ -1177,15 +1552,15 @@ def add_announce_options(parser) -> None:
     add("--uploaded", type=count, default=0, metavar="BYTES", help="default 0")
     add("--downloaded", type=count, default=0, metavar="BYTES", help="default 0")
     add("--left", type=count, default=0, metavar="BYTES", help="default 0, a seeder")
-    add("--port", type=whole_number(1, 65535), default=17548, help="default 17548")
+    add("--port", type=whole_number(1, 65535), help="default {}".format(PORT))
     add("--peer-addr", type=argument_type(parse_peer_addr), metavar="ADDRESS", help="sent as ip=")
     add(
         "--peer-id",
         type=argument_type(parse_peer_id),
-        default=b"-qB00000000000000001",
-        help="20 ASCII characters or 40 hex digits (default -qB00000000000000001)",
+        help="20 ASCII characters or 40 hex digits (default {}, at random for a WebSocket "
+        "tracker)".format(PEER_ID.decode()),
     )
-    add("--compact", type=whole_number(0, 1), default=1, metavar="0|1", help="default 1")
+    add("--compact", type=whole_number(0, 1), metavar="0|1", help="default 1")
     add("--peers-wanted", type=whole_number(-1, 2 ** 31 - 1), metavar="N", help="sent as numwant=")
     add("--key", type=os.fsencode, help="sent as it is given")
     add("--tracker-id", type=os.fsencode, metavar="ID", help="sent as it is given, as trackerid=")
@@ -1219,8 +1594,12 @@ COMMANDS = {
 def parse_arguments(argv: list, prog: str) -> tuple:
     """Returns (command, argparse namespace, URL of the request)."""
     command, arguments, parser = parse_client_command(argv, prog, DESCRIPTION, COMMANDS)
+    over_websocket = is_websocket(arguments.tracker)
     try:
-        url = (announce_url if command == "announce" else scrape_url)(arguments.tracker)
+        if over_websocket:
+            url = websocket_url(arguments.tracker)
+        else:
+            url = (announce_url if command == "announce" else scrape_url)(arguments.tracker)
         require_version(split_url(url).host, arguments.ip_version)
     except ValueError as error:
         parser.error("argument URL: {!r}: {}".format(arguments.tracker, error))
@@ -1228,6 +1607,12 @@ def parse_arguments(argv: list, prog: str) -> tuple:
         proxy_for(split_url(url), os.environ)
     except ValueError as error:
         parser.error(str(error))
+    if over_websocket:
+        for name in HTTP_ONLY:
+            if getattr(arguments, name, None) is not None:
+                text = "--{}: a WebSocket tracker has no such parameter"
+                parser.error(text.format(name.replace("_", "-")))
+        return command, arguments, url
     return command, arguments, with_query(url, build_query(command, arguments))
 
 
@@ -1238,18 +1623,33 @@ def build_query(command: str, arguments) -> str:
     return encode_query(
         [
             ("info_hash", arguments.info_hash),
-            ("peer_id", arguments.peer_id),
-            ("port", arguments.port),
+            ("peer_id", arguments.peer_id or PEER_ID),
+            ("port", arguments.port or PORT),
             ("uploaded", arguments.uploaded),
             ("downloaded", arguments.downloaded),
             ("left", arguments.left),
             ("event", None if arguments.event == "none" else arguments.event),
-            ("compact", arguments.compact),
+            ("compact", 1 if arguments.compact is None else arguments.compact),
             ("numwant", arguments.peers_wanted),
             ("key", arguments.key),
             ("ip", arguments.peer_addr),
             ("trackerid", arguments.tracker_id),
         ]
+    )
+
+
+def build_question(command: str, arguments) -> dict:
+    """Returns the message that the arguments ask for, to be sent on one WebSocket connection."""
+    if command == "scrape":
+        return websocket_scrape(arguments.info_hash)
+    return websocket_announce(
+        arguments.info_hash,
+        # Of two connections with one peer id a tracker may ignore the second.
+        arguments.peer_id or PEER_ID[:8] + os.urandom(6).hex().encode(),
+        arguments.event,
+        uploaded=arguments.uploaded,
+        downloaded=arguments.downloaded,
+        left=arguments.left,
     )
 
 

@@ -35,6 +35,7 @@ import errno
 import gc
 import itertools
 import json
+import math
 import os
 import random
 import re
@@ -45,7 +46,8 @@ import struct
 import sys
 import threading
 import time
-from collections import deque, namedtuple
+from collections import Counter, deque, namedtuple
+from functools import partial
 from heapq import heappop, heappush
 from urllib.parse import quote, unquote_to_bytes, urljoin
 
@@ -53,14 +55,14 @@ VERSION = "0.1.0"
 
 
 # The checks: what is checked, what a tracker is asked, and what its answers say about it.
-UDP, HTTP, HEALTH, UNSUPPORTED = "udp", "http", "health", "unsupported"
+UDP, HTTP, WS, HEALTH, UNSUPPORTED = "udp", "http", "ws", "health", "unsupported"
 # Real clients announce none of these ports by themselves; what uses 6881 to 6999 private trackers
 # refuse, and a client of this host that has the port would be taken out of its swarm.
 FREE_PORTS = (49152, 65535)
 PEER_ID_BEGINNING = b"-qB4500-"
 PEER_ID_CHARACTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 REFUSAL_HINT = "; --info-hash asks for a torrent that the tracker has"
-CHECK_LIMIT = 1024 * 1024  # bytes of an HTTP reply: more would take too long to decode
+CHECK_LIMIT = 1024 * 1024  # bytes of a reply over TCP: more would take too long to decode
 
 # What all checks of a run have in common; timeout is in seconds, port and peer_id are those that
 # are announced. http are HttpOptions, of which ip_version and trace are for UDP, too.
@@ -69,12 +71,17 @@ Settings = namedtuple("Settings", "timeout announce scrape all_addresses port pe
 Stage = namedtuple("Stage", "name elapsed failure")
 
 
+def new_peer_id() -> bytes:
+    """Returns a peer id that no client has: 20 characters (BEP 20)."""
+    return PEER_ID_BEGINNING + bytes(random.choice(PEER_ID_CHARACTERS) for _ in range(12))
+
+
 class Target:
     """A tracker, a health check, or a line of a list that is neither.
 
-    kind         one of the four constants above
+    kind         one of the five constants above
     given        the text as the user wrote it
-    url          an Url for UDP, text for HTTP (the announce URL) and health
+    url          an Url for UDP, text for HTTP (the announce URL), WebSocket and health
     host, port   those in it; ip_version is 4 or 6 for an address literal, None for a name
     key          targets with the same key are the same
     info_hash    what to ask for, None until that is known
@@ -205,6 +212,13 @@ class Check:
             self.work = start_steps(self, runner)
         self.work.advance(now)
 
+    def fail(self, failure: "Failure", elapsed: float, settings: Settings) -> None:
+        """Completes the result of a check that has not begun."""
+        first = "announce" if settings.announce else "scrape"
+        names = {HTTP: first, WS: "connect", HEALTH: "health"}
+        self.result.add(names.get(self.target.kind, "setup"), elapsed, failure)
+        self.result.elapsed = elapsed
+
     def conclude(self, now: float) -> None:
         """Completes the result of a check whose work is finished."""
         if self.target.kind == UDP:
@@ -334,13 +348,13 @@ def stage_failure(reply):
     return None
 
 
-# What is asked over HTTP, as steps.
+# What is asked over HTTP and WebSocket, as steps.
 
 
 def start_steps(check: Check, runner: "Runner") -> "Stepper":
-    """Returns what runs the steps that check an HTTP tracker or a health endpoint."""
-    check_over_tcp = check_health if check.target.kind == HEALTH else check_http
-    return Stepper(check_over_tcp(check, runner.settings), check, check.deadline, runner)
+    """Returns what runs the steps that check a target over TCP."""
+    steps = {HTTP: check_http, WS: check_websocket, HEALTH: check_health}[check.target.kind]
+    return Stepper(steps(check, runner.settings), check, check.deadline, runner)
 
 
 def check_http(check: Check, settings: Settings):
@@ -350,7 +364,7 @@ def check_http(check: Check, settings: Settings):
     if settings.announce:
         ask = announce_http(target, result, settings, check.deadline)
         accepted = yield from stage(check, "announce", ask)
-    scrape = scraping(target)
+    scrape = scraping(target, [target.info_hash])
     if settings.scrape and scrape:
         ask = scrape_http(scrape, target, result, settings.http, check.deadline)
         yield from stage(check, "scrape", ask)
@@ -366,6 +380,79 @@ def check_http(check: Check, settings: Settings):
         except Failure:
             # It is a courtesy: the tracker forgets the peer after its interval anyway.
             pass
+
+
+def check_websocket(check: Check, settings: Settings):
+    """Steps that check a WebSocket tracker, all on one connection, and leave its swarm.
+
+    The first question is part of the race between the host's addresses, as over UDP: one that
+    agrees to the upgrade and then says nothing has not answered.
+    """
+    target, result = check.target, check.result
+    names = ["announce"] * settings.announce + ["scrape"] * settings.scrape
+    # Each connection has a peer id of its own: of two with the same one a tracker ignores one.
+    peer_ids = {}
+    upgraded_at = []
+
+    def ask(name, websocket):
+        """Steps that ask one of the questions; they return the Failure of a refusal, or None."""
+        if name == "announce":
+            peer_id = peer_ids[websocket] = new_peer_id()
+            question = websocket_announcing(target, peer_id, "started")
+            read = announce_answer
+        else:
+            question = websocket_scrape([target.info_hash])
+            read = scrape_answer
+        reply = yield from websocket.ask(question)
+        result.address = websocket.address
+        try:
+            read(reply, 200, target, result)
+        except Failure as failure:
+            if failure.kind != "failure_reason":
+                raise
+            return failure
+
+    def ask_first(websocket):
+        upgraded_at.append(time.monotonic())
+        return (yield from ask(names[0], websocket))
+
+    def ask_further(name, websocket):
+        if websocket is None:
+            raise Failure("invalid_response", "not asked: the connection has ended")
+        refusal = yield from ask(name, websocket)
+        if refusal:
+            raise refusal
+
+    websocket = None
+    try:
+        websocket, failure = yield from open_websocket(
+            target.url, settings.http, check.deadline, CHECK_LIMIT, ask_first
+        )
+    except Failure as caught:
+        failure = caught.copy()
+        result.address = failure.address or result.address
+    now = time.monotonic()
+    result.elapsed = now - check.began
+    if not upgraded_at:
+        result.add("connect", result.elapsed, failure)
+        return
+    result.add("connect", upgraded_at[-1] - check.began)
+    result.add(names[0], now - upgraded_at[-1], failure)
+    for name in names[1:]:
+        yield from stage(check, name, ask_further(name, websocket))
+    if websocket is None:
+        return
+    try:
+        accepted = any(part.name == "announce" and not part.failure for part in result.stages)
+        if accepted and not check.work.cut_short:
+            stopped = websocket_announcing(target, peer_ids[websocket], "stopped")
+            yield from websocket.ask(stopped)
+            yield from websocket.close()
+    except Failure:
+        # It is a courtesy: the tracker forgets the peer when the connection ends.
+        pass
+    finally:
+        websocket.stream.close()
 
 
 def check_health(check: Check, settings: Settings):
@@ -402,8 +489,7 @@ def announce_http(target: Target, result: Result, settings: Settings, deadline: 
     """Steps that announce, and note what the tracker counts; Failure where it does not answer."""
 
     def read(response):
-        reply = read_answer(response, require_announce, target, result)
-        result.interval, result.seeders, result.leechers = announce_counts(reply)
+        announce_answer(read_reply(response), response.status, target, result)
 
     url = announcing(target, "started", settings)
     response, _ = yield from fetch(url, settings.http, deadline, CHECK_LIMIT, read)
@@ -414,32 +500,41 @@ def scrape_http(url: str, target: Target, result: Result, options: "HttpOptions"
     """Steps that scrape, and note what the tracker counts; Failure where it does not answer."""
 
     def read(response):
-        reply = read_answer(response, require_scrape, target, result)
-        seeders, leechers = scrape_counts(reply, target.info_hash)
-        # Where scrape does not know the torrent, announce's counts stay.
-        result.seeders = result.seeders if seeders is None else seeders
-        result.leechers = result.leechers if leechers is None else leechers
+        scrape_answer(read_reply(response), response.status, target, result)
 
     response, _ = yield from fetch(url, options, deadline, CHECK_LIMIT, read)
     result.address = response.address
 
 
-def read_answer(response: "HttpResponse", require, target: Target, result: Result):
-    """Returns the decoded reply, which require(reply, status) lets pass; notes its warning.
+def announce_answer(reply, status: int, target: Target, result: Result) -> None:
+    """Notes what a tracker counts in its reply to an announce; Failure where that is no answer."""
+    require_answer(require_announce, reply, status, target, result)
+    result.interval, result.seeders, result.leechers = announce_counts(reply)
+
+
+def scrape_answer(reply, status: int, target: Target, result: Result) -> None:
+    """Notes what a tracker counts in its reply to a scrape; Failure where that is no answer."""
+    require_answer(require_scrape, reply, status, target, result)
+    seeders, _, leechers = scrape_counts(reply).get(target.info_hash, (None, None, None))
+    # Where scrape does not know the torrent, announce's counts stay.
+    result.seeders = result.seeders if seeders is None else seeders
+    result.leechers = result.leechers if leechers is None else leechers
+
+
+def require_answer(require, reply, status: int, target: Target, result: Result) -> None:
+    """Raises Failure where require(reply, status) does; notes the warning that a reply has.
 
     Where the tracker refuses the default info hash, which no announce got past, there is a hint.
     """
-    reply = read_reply(response)
     if isinstance(reply, dict) and reply.get(b"warning message"):
         result.warning = text_of(reply[b"warning message"])
     try:
-        require(reply, response.status)
+        require(reply, status)
     except Failure as failure:
-        accepted = any(not stage.failure for stage in result.stages)
-        if failure.kind == "failure_reason" and not accepted and asks_for_default(target):
+        announced = any(part.name == "announce" and not part.failure for part in result.stages)
+        if failure.kind == "failure_reason" and not announced and asks_for_default(target):
             raise Failure(failure.kind, str(failure) + REFUSAL_HINT)
         raise
-    return reply
 
 
 def ask_health(target: Target, result: Result, options: "HttpOptions", deadline: float):
@@ -478,13 +573,20 @@ def announcing(target: Target, event: str, settings: Settings) -> str:
     return with_query(target.url, encode_query(parameters))
 
 
-def scraping(target: Target) -> str:
+def websocket_announcing(target: Target, peer_id: bytes, event: str) -> dict:
+    """Returns the message of an announce, never as a seeder."""
+    return websocket_announce(
+        target.info_hash, peer_id, event, uploaded=0, downloaded=0, left=1
+    )
+
+
+def scraping(target: Target, info_hashes: list) -> str:
     """Returns the URL of a scrape, None for a tracker that has none."""
     try:
         url = scrape_url(target.url)
     except ValueError:
         return None
-    return with_query(url, encode_query([("info_hash", target.info_hash)]))
+    return with_query(url, encode_query([("info_hash", each) for each in info_hashes]))
 
 
 def announce_counts(value: dict) -> tuple:
@@ -492,12 +594,13 @@ def announce_counts(value: dict) -> tuple:
     return numbers_of(value, b"interval", b"complete", b"incomplete")
 
 
-def scrape_counts(value: dict, info_hash: bytes) -> tuple:
-    """Returns (seeders, leechers) of a torrent in a scrape answer, None if not there."""
-    for key, counts in value[b"files"].items():
-        if scraped_hash(key) == info_hash and isinstance(counts, dict):
-            return numbers_of(counts, b"complete", b"incomplete")
-    return None, None
+def scrape_counts(value: dict) -> dict:
+    """Returns {info hash: (seeders, completed, leechers)} of a scrape answer, None if not there."""
+    return {
+        scraped_hash(key): numbers_of(counts, b"complete", b"downloaded", b"incomplete")
+        for key, counts in value[b"files"].items()
+        if isinstance(counts, dict)
+    }
 
 
 def numbers_of(value: dict, *keys) -> tuple:
@@ -572,15 +675,15 @@ class Stepper:
                     break
                 outcome = self.runner.resolve(self.owner, self.wait)
                 if outcome is None:
-                    self.wake_at = self.deadline
-                    return
+                    break
         except StopIteration:
             self.finished = True
             return
         until = self.wait.until
         self.wake_at = self.deadline if until is None else min(until, self.deadline)
-        for sock, event in self.wait.events.items():
-            self.runner.selector.register(sock, event, self.owner)
+        if isinstance(self.wait, Wait):
+            for sock, event in self.wait.events.items():
+                self.runner.selector.register(sock, event, self.owner)
 
     def _unwatch(self):
         if isinstance(self.wait, Wait):
@@ -712,7 +815,11 @@ class Runner:
 
     def submit(self, target: Target, on_result) -> list:
         """Takes a target in and returns the list of its checks, which grows with its addresses."""
-        check = Check(target, on_result, time.monotonic())
+        return self.submit_check(Check(target, on_result, time.monotonic()))
+
+    def submit_check(self, check: Check) -> list:
+        """The same for a check that is made already."""
+        target = check.target
         self._open.add(check)
         if target.kind == UNSUPPORTED:
             self._fail(check, Failure("unsupported", target.problem), 0)
@@ -929,9 +1036,7 @@ class Runner:
 
     def _fail(self, check, failure, elapsed):
         """Ends a check that has not begun."""
-        names = {HTTP: "announce" if self.settings.announce else "scrape", HEALTH: "health"}
-        check.result.add(names.get(check.target.kind, "setup"), elapsed, failure)
-        check.result.elapsed = elapsed
+        check.fail(failure, elapsed, self.settings)
         check.ended = True
         self._settle(check)
 
@@ -981,6 +1086,580 @@ def open_files_available(wanted: int) -> int:
     return 1 << 20 if soft == resource.RLIM_INFINITY else max(8, soft - margin)
 
 
+# The swarms: how alive many torrents are, asked of many trackers by scrapes alone.
+URL_LENGTH = 2000  # characters that every server takes
+HASHES_PER_MESSAGE = 100  # of a scrape over WebSocket
+
+Counts = namedtuple("Counts", "seeders completed leechers")
+# What a tracker counts for a torrent that its answer has no entry for; told by its identity.
+NOT_LISTED = Counts(0, 0, 0)
+
+
+class Torrent:
+    """A torrent, the trackers that it is asked for at, and what each of them says.
+
+    trackers are targets. outcomes has for each of them None while that is not known, then
+    (seeders, completed, leechers), with None for what the tracker did not say, NOT_LISTED, or a
+    Failure.
+    """
+
+    __slots__ = "info_hash name trackers outcomes open".split()
+
+    def __init__(self, info_hash: bytes, name: str):
+        self.info_hash = info_hash
+        self.name = name
+        self.ask_at(())
+
+    def ask_at(self, trackers: tuple) -> None:
+        """Says where it is asked for."""
+        self.trackers = trackers
+        self.outcomes = [None] * len(trackers)
+        self.open = len(trackers)
+
+    def settle(self, tracker: Target, outcome) -> bool:
+        """Notes what a tracker says; returns whether that was the last one."""
+        self.outcomes[self.trackers.index(tracker)] = outcome
+        self.open -= 1
+        return self.open == 0
+
+    @property
+    def answers(self) -> list:
+        """The outcomes that are no failures."""
+        return [outcome for outcome in self.outcomes if not isinstance(outcome, Failure)]
+
+    def most(self, field: int):
+        """Returns the largest that a tracker says in a field of Counts, None where none does.
+
+        The swarms that trackers see overlap: a sum would count peers twice.
+        """
+        numbers = [counts[field] for counts in self.answers if counts[field] is not None]
+        return max(numbers, default=None)
+
+
+class Question:
+    """A scrape that is under way: for which torrents, and after how many replies it was sent."""
+
+    __slots__ = ("torrents", "replies_before", "proof")
+
+    def __init__(self, torrents, replies_before, proof=None):
+        self.torrents = torrents
+        self.replies_before = replies_before
+        self.proof = proof
+
+    @property
+    def info_hashes(self) -> list:
+        return [torrent.info_hash for torrent in self.torrents]
+
+
+class Survey:
+    """What a tracker is asked about many torrents, and what follows from its replies; no I/O.
+
+    Whoever asks takes next_question(), None when there is nothing to ask at the moment, and says
+    what came of it: take_counts(), refuse() or fail(). Several may be under way. A request has
+    room for so much, and cost(info_hash) is what a torrent takes of it. on_outcome(torrent,
+    tracker, outcome) is called once for each torrent.
+
+    What a reply has no entry for is asked for again, once and by itself; so is what was refused
+    together with others. A tracker from which nothing at all came while a request timed out is not
+    asked further, nor one whose last three requests have failed.
+    """
+
+    MOST_FAILURES = 3
+
+    def __init__(self, tracker: Target, torrents: list, room: int, cost, on_outcome):
+        self.tracker = tracker
+        self.room = room
+        self.cost = cost
+        self.on_outcome = on_outcome
+        self.given_up = False
+        self._waiting = deque(torrents)
+        self._alone = deque()  # those that are to be asked for by themselves
+        self._under_way = set()
+        self._replies = 0
+        self._failures = 0  # since the last reply
+
+    def next_question(self):
+        question = self._choose()
+        if question:
+            self._under_way.add(question)
+        return question
+
+    def take_counts(self, question: Question, counts: dict) -> None:
+        """Takes a reply that names its hashes: {info hash: (seeders, completed, leechers)}."""
+        if not self._end(question):
+            return
+        for torrent in question.torrents:
+            found = counts.get(torrent.info_hash)
+            if found == (None, None, None):
+                self._settle(torrent, Failure("invalid_response", "an entry without counts"))
+            elif found:
+                self._settle(torrent, found)
+            elif len(question.torrents) > 1:
+                self._alone.append(torrent)
+            else:
+                self._settle(torrent, NOT_LISTED)
+
+    def refuse(self, question: Question, failure: "Failure") -> None:
+        """Takes the tracker's word that it does not answer a question."""
+        if self._end(question):
+            self._drop(question, failure, alone=len(question.torrents) > 1)
+
+    def fail(self, question: Question, failure: "Failure") -> None:
+        """Takes the Failure of a question that no answer came to."""
+        if question not in self._under_way:
+            return
+        self._under_way.remove(question)
+        self._drop(question, failure, alone=False)
+        self._failures += 1
+        silent = failure.kind == "timeout" and question.replies_before == self._replies
+        if silent or self._failures == self.MOST_FAILURES:
+            self.give_up(failure)
+
+    def give_up(self, failure: "Failure") -> None:
+        """Asks nothing more; all that is not known has failed."""
+        self.given_up = True
+        for torrent in self._take_open():
+            self._settle(torrent, failure)
+
+    def _choose(self):
+        """Returns the next Question, or None."""
+        if self._alone:
+            return Question([self._alone.popleft()], self._replies)
+        torrents, room = [], self.room
+        while self._waiting:
+            room -= self.cost(self._waiting[0].info_hash)
+            if torrents and room < 0:
+                break
+            torrents.append(self._waiting.popleft())
+        return Question(torrents, self._replies) if torrents else None
+
+    def _end(self, question):
+        """Notes a reply; returns whether its question was still open."""
+        self._replies += 1
+        self._failures = 0
+        if question not in self._under_way:
+            # The tracker was given up meanwhile.
+            return False
+        self._under_way.remove(question)
+        return True
+
+    def _drop(self, question, failure, alone):
+        for torrent in question.torrents:
+            if alone:
+                self._alone.append(torrent)
+            else:
+                self._settle(torrent, failure)
+
+    def _take_open(self):
+        """Returns all torrents whose outcome is not known, and forgets them."""
+        found = [torrent for question in self._under_way for torrent in question.torrents]
+        found += list(self._alone) + list(self._waiting)
+        self._under_way.clear()
+        self._alone.clear()
+        self._waiting.clear()
+        return found
+
+    def _settle(self, torrent, outcome):
+        self.on_outcome(torrent, self.tracker, outcome)
+
+
+class UdpSurvey(Survey):
+    """A survey over UDP, whose replies have counts in an order, and no hashes (BEP 15).
+
+    The order should be that of the request, but some trackers have one of their own. Where all
+    entries of a reply are alike it does not matter. Else it is proved: a reply with unlike entries
+    is asked for again in reverse, and the torrent with its rarest entry by itself. By chance a
+    tracker without any order passes that once in as many times as the entries have arrangements;
+    the order is believed when that is less than once in a million, after one proof or several.
+    What was in doubt is then read in order. Where three proofs have failed (one may, since swarms
+    change while they are asked about), or there are too few torrents for a proof, each torrent is
+    asked for by itself; so are those of a reply with more or fewer entries than were asked for.
+    """
+
+    CHANCES = 10 ** 6
+    FAILED_PROOFS = 3
+
+    def __init__(self, tracker, torrents, on_outcome):
+        super().__init__(tracker, torrents, HASHES_PER_SCRAPE, lambda info_hash: 1, on_outcome)
+        self._in_order = None  # whether replies are, None while that is not known
+        self._in_doubt = deque()  # replies: (torrents, entries, arrangements)
+        self._proof = None  # the reply that is being proved
+        self._spot = None  # the position of the entry that is next asked for by itself
+        self._proved = []  # replies that have passed
+        self._chances = 1
+        self._failed_proofs = 0
+
+    def take_entries(self, question: Question, entries: list) -> None:
+        """Takes a reply that has entries in an order: [(seeders, completed, leechers)]."""
+        if not self._end(question):
+            return
+        torrents = question.torrents
+        if question.proof:
+            self._go_on_with_proof(entries)
+        elif len(torrents) == 1 and len(entries) <= 1:
+            self._settle(torrents[0], entries[0] if entries else NOT_LISTED)
+        elif len(torrents) == 1:
+            text = "{} entries for one info hash".format(len(entries))
+            self._settle(torrents[0], Failure("invalid_response", text))
+        elif len(entries) != len(torrents):
+            # It may be that the tracker answers for so many and no more, as aquatic does for 70.
+            self.room = min(self.room, max(1, len(entries)))
+            self._alone.extend(torrents)
+        elif self._in_order or len(set(entries)) == 1:
+            self._settle_in_order(torrents, entries)
+        elif self._in_order is None and entries != entries[::-1]:
+            self._in_doubt.append((torrents, entries, count_arrangements(entries)))
+        else:
+            self._alone.extend(torrents)
+
+    def _choose(self):
+        if self._in_order is None and self._proof is None:
+            self._begin_proof()
+        if self._proof and not any(question.proof for question in self._under_way):
+            torrents = self._proof[0]
+            asked = torrents[::-1] if self._spot is None else [torrents[self._spot]]
+            return Question(asked, self._replies, proof=True)
+        return super()._choose()
+
+    def _begin_proof(self):
+        """Takes up a reply that is in doubt, where all of them together would be believed."""
+        chances = self._chances
+        for _, _, arrangements in self._in_doubt:
+            chances *= arrangements
+            if chances >= self.CHANCES:
+                self._proof, self._spot = self._in_doubt.popleft(), None
+                return
+        if not self._waiting and not self._under_way:
+            self._read_alone()
+
+    def _go_on_with_proof(self, entries):
+        torrents, in_doubt, arrangements = self._proof
+        if self._spot is None and entries == in_doubt[::-1]:
+            self._spot = rarest(in_doubt)
+        elif self._spot is not None and entries == [in_doubt[self._spot]]:
+            self._proved.append(self._proof)
+            self._proof = None
+            self._chances *= arrangements
+            if self._chances >= self.CHANCES:
+                self._in_order = True
+                for reply in self._take_doubtful():
+                    self._settle_in_order(reply[0], reply[1])
+        else:
+            self._fail_proof()
+
+    def _fail_proof(self):
+        self._failed_proofs += 1
+        self._chances = 1
+        for reply in self._proved + [self._proof]:
+            self._alone.extend(reply[0])
+        self._proved, self._proof = [], None
+        if self._failed_proofs == self.FAILED_PROOFS:
+            self._read_alone()
+
+    def _read_alone(self):
+        """Gives the order up: all that is in doubt is asked for again, each by itself."""
+        self._in_order = False
+        for reply in self._take_doubtful():
+            self._alone.extend(reply[0])
+
+    def _drop(self, question, failure, alone):
+        if question.proof:
+            # The torrents of it have their reply; it is only that it cannot be believed.
+            self._fail_proof()
+        else:
+            super()._drop(question, failure, alone)
+
+    def _take_doubtful(self):
+        found = self._proved + list(self._in_doubt)
+        self._proved = []
+        self._in_doubt.clear()
+        return found
+
+    def _take_open(self):
+        if self._proof:
+            self._in_doubt.append(self._proof)
+            self._proof = None
+        self._under_way = {question for question in self._under_way if not question.proof}
+        doubtful = [torrent for reply in self._take_doubtful() for torrent in reply[0]]
+        return doubtful + super()._take_open()
+
+    def _settle_in_order(self, torrents, entries):
+        for torrent, entry in zip(torrents, entries):
+            self._settle(torrent, entry)
+
+
+def count_arrangements(entries: list) -> int:
+    """Returns in how many orders entries can stand that can be told from each other."""
+    arrangements = math.factorial(len(entries))
+    for times in Counter(entries).values():
+        arrangements //= math.factorial(times)
+    return arrangements
+
+
+def rarest(entries: list) -> int:
+    """Returns the position of the rarest entry among those that differ from their mirror's."""
+    times = Counter(entries)
+    unlike = [index for index, entry in enumerate(entries) if entry != entries[-1 - index]]
+    return min(unlike, key=lambda index: times[entries[index]])
+
+
+class SwarmCheck(Check):
+    """A tracker that is asked for many torrents, by as many of these as ask it at a time."""
+
+    __slots__ = ("survey",)
+
+    def __init__(self, survey: Survey, submitted_at: float):
+        super().__init__(survey.tracker, lambda result: None, submitted_at)
+        self.survey = survey
+
+    def begin(self, runner: "Runner", now: float) -> None:
+        """Starts to ask; it ends by itself, since each request has the time-out."""
+        self.began = now
+        self.deadline = float("inf")
+        steps = {UDP: survey_udp, HTTP: survey_http, WS: survey_websocket}[self.target.kind]
+        self.work = Stepper(steps(self, runner.settings), self, self.deadline, runner)
+        self.work.advance(now)
+
+    def fail(self, failure: "Failure", elapsed: float, settings: Settings) -> None:
+        self.survey.give_up(failure)
+
+    def conclude(self, now: float) -> None:
+        self.ended = True
+
+
+def start_survey(tracker: Target, torrents: list, on_outcome, runner: "Runner") -> None:
+    """Has a tracker asked for torrents; one that cannot be asked has failed for all of them."""
+    problem, workers = tracker.problem, 1
+    if tracker.kind == UDP:
+        survey = UdpSurvey(tracker, torrents, on_outcome)
+    elif tracker.kind == WS:
+        survey = Survey(tracker, torrents, HASHES_PER_MESSAGE, lambda info_hash: 1, on_outcome)
+    else:
+        url, workers = tracker.url or "", runner.PER_HOST
+        survey = Survey(tracker, torrents, URL_LENGTH - len(url), length_in_query, on_outcome)
+        if not problem and not scraping(tracker, []):
+            problem = "it has no scrape URL (BEP 48)"
+    if problem:
+        survey.give_up(Failure("unsupported", problem))
+        return
+    for _ in range(min(workers, len(torrents))):
+        runner.submit_check(SwarmCheck(survey, time.monotonic()))
+
+
+def length_in_query(info_hash: bytes) -> int:
+    return len(encode_query([("info_hash", info_hash)])) + 1
+
+
+# How a tracker is asked for many torrents, as steps.
+
+
+def survey_udp(check: SwarmCheck, settings: Settings):
+    """Steps that ask over UDP, at the address that answers first, eight requests at a time."""
+    survey = check.survey
+    question = survey.next_question()
+    try:
+        sock, exchange = yield from open_exchange(
+            check.found, Scrape(question.info_hashes), settings.timeout, settings.http.trace
+        )
+    except Failure as failure:
+        survey.give_up(failure)
+        return
+    asked = {0: question}
+    try:
+        while asked and not survey.given_up:
+            for index in [index for index in asked if exchange.replies[index]]:
+                take_udp_reply(survey, asked.pop(index), exchange.replies[index])
+            while len(asked) < Exchange.IN_FLIGHT:
+                question = survey.next_question()
+                if question is None:
+                    break
+                request = Scrape(question.info_hashes)
+                asked[exchange.ask(request, time.monotonic())] = question
+            if asked:
+                yield from exchange_datagrams(sock, exchange, settings.http.trace)
+    except Failure as failure:
+        survey.give_up(failure)
+    finally:
+        sock.close()
+
+
+def take_udp_reply(survey: UdpSurvey, question: Question, reply) -> None:
+    """Hands a survey what a question over UDP came to."""
+    if isinstance(reply, Failure):
+        survey.fail(question, reply)
+    elif isinstance(reply, ErrorReply):
+        survey.refuse(question, stage_failure(reply))
+    else:
+        survey.take_entries(question, reply.stats)
+
+
+def open_exchange(addresses: list, request, timeout: float, trace):
+    """Steps that return (socket, Exchange) with the address that answers a request first.
+
+    The socket is connected. They raise Failure (timeout, refused, unreachable, invalid_response,
+    tracker_error).
+    """
+    deadline = time.monotonic() + timeout
+
+    def attempt(address):
+        try:
+            sock = open_socket(address, socket.SOCK_DGRAM)
+        except OSError as error:
+            raise network_failure(error)
+        try:
+            exchange = Exchange(
+                [request],
+                ":" in address[0],
+                time.monotonic(),
+                float("inf"),
+                held=True,
+                patience=timeout,
+            )
+            while exchange.connection_id is None and exchange.replies[0] is None:
+                yield from exchange_datagrams(sock, exchange, trace)
+            if exchange.replies[0] is None:
+                yield TURN
+                exchange.release(time.monotonic())
+            while exchange.replies[0] is None:
+                yield from exchange_datagrams(sock, exchange, trace)
+            failure = stage_failure(exchange.replies[0])
+            if failure and (failure is exchange.replies[0] or exchange.connection_id is None):
+                raise failure
+            return sock, exchange
+        except BaseException:
+            # GeneratorExit, too: another address may have answered first.
+            sock.close()
+            raise
+
+    return (yield from try_addresses(addresses, attempt, deadline))
+
+
+def exchange_datagrams(sock, exchange: "Exchange", trace):
+    """Steps that send what is due, wait for what comes or is due next, and take what came."""
+    now = time.monotonic()
+    peer = show_address(sock.getpeername())
+    try:
+        for datagram in exchange.take_due_datagrams(now):
+            if trace:
+                trace("-> {} {}".format(peer, ACTIONS[datagram[11]]))
+            sock.send(datagram)
+    except OSError as error:
+        # A full queue is one more way to lose a datagram: it will be sent again.
+        if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
+            exchange.fail(network_failure(error), now)
+    if exchange.finished:
+        return
+    ready = yield Wait({sock: selectors.EVENT_READ}, exchange.wake_at, "no answer in time")
+    try:
+        for _ in range(Conversation.READS if ready else 0):
+            datagram = sock.recv(65536)
+            exchange.receive(datagram, time.monotonic())
+            if trace:
+                trace("<- {} {} bytes".format(peer, len(datagram)))
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        exchange.fail(network_failure(error), time.monotonic())
+
+
+def survey_http(check: SwarmCheck, settings: Settings):
+    """Steps that ask over HTTP, one request after another."""
+    question = check.survey.next_question()
+    while question:
+        deadline = time.monotonic() + settings.timeout
+        url = scraping(check.target, question.info_hashes)
+        fetching = fetch(url, settings.http, deadline, CHECK_LIMIT, read_scrape)
+        yield from answer_question(check, question, fetching, deadline)
+        question = check.survey.next_question()
+
+
+def read_scrape(response: "HttpResponse") -> dict:
+    """Returns {info hash: (seeders, completed, leechers)} of a reply; Failure where it has none."""
+    reply = read_reply(response)
+    require_scrape(reply, response.status)
+    return scrape_counts(reply)
+
+
+def survey_websocket(check: SwarmCheck, settings: Settings):
+    """Steps that ask over WebSocket, on one connection for as long as it stands."""
+    websocket = None
+    question = check.survey.next_question()
+    try:
+        while question:
+            deadline = time.monotonic() + settings.timeout
+            scrape = partial(scrape_over, message=websocket_scrape(question.info_hashes))
+            if websocket is None:
+                asking = open_websocket(
+                    check.target.url, settings.http, deadline, CHECK_LIMIT, scrape
+                )
+            else:
+                asking = ask_again(websocket, scrape)
+            left = websocket
+            websocket = yield from answer_question(check, question, asking, deadline)
+            if left and not websocket:
+                left.stream.close()
+            question = check.survey.next_question()
+        if websocket:
+            yield from websocket.close()
+    finally:
+        if websocket:
+            websocket.stream.close()
+
+
+def scrape_over(websocket: "WebSocket", message: dict):
+    """Steps that scrape; they return {info hash: (seeders, completed, leechers)}, or Failure."""
+    reply = yield from websocket.ask(message)
+    require_scrape(reply, 200)
+    return scrape_counts(reply)
+
+
+def ask_again(websocket: "WebSocket", scrape):
+    """Steps that return what open_websocket() does, for a connection that stands already."""
+    return websocket, (yield from scrape(websocket))
+
+
+def answer_question(check: SwarmCheck, question: Question, asking, deadline: float):
+    """Steps that run others, which return (what was asked, counts), and tell the survey.
+
+    They return what was asked, None where no answer came.
+    """
+    survey = check.survey
+    try:
+        asked, counts = yield from within(asking, deadline)
+    except Failure as failure:
+        if check.work.cut_short:
+            survey.give_up(failure)
+        elif failure.kind == "failure_reason":
+            survey.refuse(question, failure)
+        else:
+            survey.fail(question, failure)
+        return None
+    survey.take_counts(question, counts)
+    return asked
+
+
+def within(steps, deadline: float):
+    """Steps that run others, which end with a timeout at a deadline of their own."""
+    outcome = None
+    try:
+        while True:
+            if isinstance(outcome, Failure):
+                wait = steps.throw(outcome)
+            else:
+                wait = steps.send(outcome)
+            until = deadline if wait.until is None else min(wait.until, deadline)
+            try:
+                outcome = yield wait._replace(until=until)
+                if not outcome and time.monotonic() >= deadline:
+                    outcome = Failure("timeout", wait.late)
+            except Failure as failure:
+                outcome = failure
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()
+
+
 # The inputs: whatever people have in hand, turned into targets.
 MAX_INPUT = 64 * 1024 * 1024  # bytes taken from a file or standard input
 DEFAULT_INFO_HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
@@ -989,13 +1668,12 @@ DEFAULT_INFO_HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
 Skipped = namedtuple("Skipped", "source lines first")
 
 
-def read_inputs(words: list, config_path: str, targets: list, environ) -> "Inputs":
-    """Reads everything that is to be checked; raises ConfigurationError.
+def read_inputs(inputs: "Inputs", words: list, config_path: str, targets: list, environ) -> None:
+    """Reads everything that is given; raises ConfigurationError.
 
     words are the INPUT arguments, targets come from options. Where nothing at all is given, the
     environment is read: TORRUST_CHECKER_CONFIG_PATH before TORRUST_CHECKER_CONFIG.
     """
-    inputs = Inputs()
     text = None
     if not words and not config_path and not targets:
         config_path = environ.get("TORRUST_CHECKER_CONFIG_PATH")
@@ -1018,9 +1696,6 @@ def read_inputs(words: list, config_path: str, targets: list, environ) -> "Input
         raise ConfigurationError(inputs.source, str(error))
     for target in targets:
         inputs.add(target)
-    if inputs.broken and all(target.kind == UNSUPPORTED for target in inputs.targets):
-        raise inputs.broken
-    return inputs
 
 
 class ConfigurationError(Exception):
@@ -1056,6 +1731,11 @@ class Inputs:
         else:
             self._keys.add(target.key)
             self.targets.append(target)
+
+    def require_enough(self) -> None:
+        """Raises ConfigurationError where nothing but what is broken was given."""
+        if self.broken and all(target.kind == UNSUPPORTED for target in self.targets):
+            raise self.broken
 
     def add_broken(self, name: str, error: Exception) -> None:
         """Adds a magnet link or .torrent that cannot be checked, one of several perhaps."""
@@ -1150,7 +1830,7 @@ class Inputs:
         found, skipped, first = False, 0, None
         for line in (line for text in texts for line in re.split(r"[\r\n]+", text)):
             line = line[: comment_at(line)].strip(BLANKS)
-            entries = find_trackers(line) or lone_tracker(line)
+            entries = self.find_entries(line)
             for entry in entries:
                 self.add_entry(entry)
             found = found or bool(entries)
@@ -1161,12 +1841,16 @@ class Inputs:
             self.skipped.append(Skipped(self.source, skipped, excerpt(first[:200])))
         return found
 
+    def find_entries(self, line: str) -> list:
+        """Returns what a line names, for add_entry()."""
+        return find_trackers(line) or lone_tracker(line)
+
     def add_configuration(self, text: str) -> None:
         """Adds a JSON configuration, the Rust checker's."""
         parsers = {
-            "udp_trackers": (parse_tracker, UDP, "udp://host:port"),
-            "http_trackers": (parse_tracker, HTTP, "http://host or https://host"),
-            "health_checks": (parse_health, HEALTH, None),
+            "udp_trackers": (parse_tracker, (UDP,), "udp://host:port"),
+            "http_trackers": (parse_tracker, (HTTP, WS), "http://, https://, ws:// or wss://"),
+            "health_checks": (parse_health, (HEALTH,), None),
         }
         configuration = parse_json(text)
         for name in configuration:
@@ -1175,7 +1859,7 @@ class Inputs:
                     "unknown key {!r}; udp_trackers, http_trackers and health_checks are "
                     "expected".format(name)
                 )
-        for name, (parse, kind, expected) in parsers.items():
+        for name, (parse, kinds, expected) in parsers.items():
             entries = configuration.get(name, [])
             if not isinstance(entries, list):
                 raise ValueError("{}: a list of URLs is expected".format(name))
@@ -1185,7 +1869,7 @@ class Inputs:
                     raise ValueError("{}: a URL is expected".format(place))
                 try:
                     target = parse(entry)
-                    if target.kind != kind:
+                    if target.kind not in kinds:
                         raise ValueError("{} is expected".format(expected))
                 except ValueError as error:
                     raise ValueError("{} {!r}: {}".format(place, entry, error))
@@ -1194,8 +1878,11 @@ class Inputs:
     def add_magnet(self, text: str) -> None:
         """Adds the trackers (tr) of a magnet link (BEP 9)."""
         info_hash = parse_info_hash(text)
-        values = [unquote_utf8(value) for value in magnet_values(text, "tr")]
-        self.add_torrent(info_hash, values, "the magnet link names no tracker (is it quoted?)")
+        trackers = [unquote_utf8(value) for value in magnet_values(text, "tr")]
+        names = [unquote_utf8(value.replace("+", " ")) for value in magnet_values(text, "dn")]
+        name = names[0] if names else None
+        if_none = "the magnet link names no tracker (is it quoted?)"
+        self.add_torrent(info_hash, name, trackers, if_none)
 
     def add_torrent_file(self, data: bytes) -> None:
         """Adds the trackers of a .torrent (BEP 3, 12)."""
@@ -1207,9 +1894,11 @@ class Inputs:
         urls = leaves([torrent.get(b"announce"), torrent.get(b"announce-list")])
         # As a rule announce stands in announce-list, too.
         texts = dict.fromkeys(text_of(url) for url in urls if isinstance(url, bytes))
-        self.add_torrent(info_hash, list(texts), "the .torrent names no tracker")
+        name = torrent[b"info"].get(b"name")
+        name = text_of(name) if isinstance(name, bytes) else None
+        self.add_torrent(info_hash, name, list(texts), "the .torrent names no tracker")
 
-    def add_torrent(self, info_hash: bytes, texts: list, if_none: str) -> None:
+    def add_torrent(self, info_hash: bytes, name: str, texts: list, if_none: str) -> None:
         """Adds the trackers of a magnet link or .torrent, to be asked for its own hash.
 
         Raises ValueError(if_none) where there are none.
@@ -1220,6 +1909,98 @@ class Inputs:
             self.add(tracker_or_unsupported(tracker, info_hash))
         if not trackers:
             raise ValueError(if_none)
+
+
+class SwarmInputs(Inputs):
+    """Collects torrents as well: what a check takes for trackers to ask, this takes for itself.
+
+    torrents has a Torrent for each distinct info hash; own_trackers those that it names. targets
+    are the trackers that were given by themselves. rejected has (name, error) for each magnet link
+    or .torrent that cannot be read.
+    """
+
+    HASH = re.compile(
+        "(?:urn:btih:)?(?:[0-9a-f]{40}|[a-z2-7]{32})|(?:urn:btmh:1220)?[0-9a-f]{64}", re.IGNORECASE
+    )
+
+    def __init__(self):
+        super().__init__()
+        self.torrents = {}  # by info hash
+        self.own_trackers = {}  # by info hash: the targets, by their keys
+        self.rejected = []
+        self._trackers = {}  # all targets, by their keys
+        self._parsed = {}  # the same, by how they are written
+
+    def require_enough(self) -> None:
+        """Raises ConfigurationError where there is no torrent, or nobody to ask."""
+        if not self.torrents:
+            raise self.broken or ConfigurationError(
+                self.source, "no torrent: give .torrent files, magnet links or info hashes"
+            )
+        if not self._trackers:
+            raise ConfigurationError(
+                self.source,
+                "no tracker to ask: give one beside the torrents, as udp://host:port",
+            )
+
+    def add(self, target: Target) -> None:
+        if target.kind != HEALTH:
+            super().add(target)
+            self._trackers.setdefault(target.key, target)
+
+    def add_broken(self, name: str, error: Exception) -> None:
+        self.broken = self.broken or ConfigurationError(self.source, str(error))
+        self.rejected.append((name, error))
+
+    def add_argument(self, given: str) -> None:
+        text = given.strip(BLANKS)
+        # One digit too few is no name of a file.
+        meant = self.is_hash(text) or (len(text) >= 20 and HEX_DIGITS.issuperset(text))
+        if meant and not os.path.exists(given):
+            self.source = "argument"
+            self.add_torrent(parse_info_hash(text), None, [], None)
+        else:
+            super().add_argument(given)
+
+    def add_entry(self, text: str) -> None:
+        if self.is_hash(text):
+            self.add_torrent(parse_info_hash(text), None, [], None)
+        else:
+            super().add_entry(text)
+
+    def find_entries(self, line: str) -> list:
+        return [line] if self.is_hash(line) else super().find_entries(line)
+
+    def is_hash(self, text: str) -> bool:
+        return self.HASH.fullmatch(text) is not None
+
+    def add_torrent(self, info_hash: bytes, name: str, texts: list, if_none: str) -> None:
+        """Adds a torrent, with trackers of its own or without."""
+        if info_hash in self.torrents:
+            self.given_twice += 1
+        torrent = self.torrents.setdefault(info_hash, Torrent(info_hash, name))
+        torrent.name = torrent.name or name
+        own = self.own_trackers.setdefault(info_hash, {}) if texts else {}
+        for text in texts:
+            for entry in split_entry(text):
+                if entry not in self._parsed:
+                    target = tracker_or_unsupported(entry)
+                    self._parsed[entry] = self._trackers.setdefault(target.key, target)
+                own[self._parsed[entry].key] = self._parsed[entry]
+
+    def join(self) -> dict:
+        """Says each torrent where it is asked for; returns {tracker: its torrents}."""
+        by_tracker = {}
+        everywhere = tuple(self._trackers[target.key] for target in self.targets)
+        for info_hash, torrent in self.torrents.items():
+            own = self.own_trackers.get(info_hash)
+            trackers = everywhere
+            if own:
+                trackers = tuple(dict.fromkeys(tuple(own.values()) + everywhere))
+            torrent.ask_at(trackers)
+            for tracker in trackers:
+                by_tracker.setdefault(tracker, []).append(torrent)
+        return by_tracker
 
 
 # How a tracker or a magnet link begins, and what stands before the colon when one does.
@@ -1413,7 +2194,8 @@ def parse_tracker(text: str, info_hash: bytes = None) -> Target:
     """Returns the target for a tracker URL or host:port; raises ValueError for anything else."""
     scheme = text.partition("://")[0].lower() if "://" in text else UDP
     if scheme != UDP and scheme not in DEFAULT_PORTS:
-        raise ValueError("scheme {!r} cannot be checked; udp, http and https can".format(scheme))
+        text = "scheme {!r} cannot be checked; udp, http, https, ws and wss can"
+        raise ValueError(text.format(scheme))
     require_one(text)
     if scheme == UDP:
         url = split_url(text if "://" in text else "udp://" + text)
@@ -1423,7 +2205,9 @@ def parse_tracker(text: str, info_hash: bytes = None) -> Target:
         host = url.host.lower()
         key = (UDP, host, url.port, url_data_of(url.path, url.query))
         return Target(UDP, text, url, host, url.port, key, info_hash)
-    return http_target(HTTP, text, announce_url(text), info_hash)
+    if is_websocket(text):
+        return web_target(WS, text, websocket_url(text), info_hash)
+    return web_target(HTTP, text, announce_url(text), info_hash)
 
 
 def require_one(text: str) -> None:
@@ -1436,12 +2220,12 @@ def parse_health(text: str) -> Target:
     """Returns the target for the URL of a health check; raises ValueError for anything else."""
     require_one(text)
     url = split_url(text)
-    if url.scheme not in DEFAULT_PORTS:
+    if url.scheme not in HTTP_SCHEMES:
         raise ValueError("scheme {!r} is not http or https".format(url.scheme))
-    return http_target(HEALTH, text, text)
+    return web_target(HEALTH, text, text)
 
 
-def http_target(kind: str, given: str, text: str, info_hash: bytes = None) -> Target:
+def web_target(kind: str, given: str, text: str, info_hash: bytes = None) -> Target:
     url = split_url(text)
     host = url.host.lower()
     key = (kind, url.scheme, url.credentials, host, port_of(url), url.path or "/", url.query)
@@ -1529,19 +2313,23 @@ def result_to_json(result: Result) -> dict:
         answer = show_outcome(result.stages[0].failure, result.detail)
         body = {"url": with_slash(target.given), "result": answer}
     else:
-        url = with_slash(target.given) if target.kind == HTTP else target.given
+        url = target.given if target.kind == UNSUPPORTED else with_slash(target.given)
         body = {"url": url, "results": stages}
     return {target.kind.capitalize(): {"Err" if result.failed_stage else "Ok": body}}
 
 
 def report_json(results: list, pretty: bool) -> str:
-    """Returns the Rust checker's report: UDP, then health, then HTTP, then what is neither."""
-    order = (UDP, HEALTH, HTTP, UNSUPPORTED)
+    """Returns the Rust checker's report: UDP, health, HTTP, WebSocket, then what is neither."""
+    order = (UDP, HEALTH, HTTP, WS, UNSUPPORTED)
     grouped = sorted(results, key=lambda result: order.index(result.target.kind))
+    return json_list(map(result_to_json, grouped), pretty)
+
+
+def json_list(values, pretty: bool) -> str:
+    """Returns values as a JSON list; one by one, since of many at once json makes many pieces."""
     if not pretty:
-        return to_json_text([result_to_json(result) for result in grouped], pretty) + "\n"
-    # One at a time: of ten thousand together json makes many times as many pieces.
-    texts = [to_json_text([result_to_json(result)], pretty)[2:-2] for result in grouped]
+        return "[" + ",".join(to_json_text(value, pretty) for value in values) + "]\n"
+    texts = [to_json_text([value], pretty)[2:-2] for value in values]
     return "[\n" + ",\n".join(texts) + "\n]\n" if texts else "[]\n"
 
 
@@ -1574,6 +2362,12 @@ def result_to_ndjson(result: Result) -> str:
 
 def present(**fields) -> dict:
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def iso_time(when: float) -> str:
+    """Returns a Unix time in UTC as RFC 3339 has it, with milliseconds."""
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(when))
+    return "{}.{:03d}Z".format(whole, int(when % 1 * 1000))
 
 
 def to_ms(seconds: float) -> float:
@@ -1683,13 +2477,10 @@ METRICS = (
 
 def report_prometheus(results: list, all_addresses: bool = False) -> str:
     """Returns metrics in the text exposition format, for node_exporter's textfile collector."""
-    samples = {name: {} for name, _ in METRICS}  # each {series: value}
+    samples = []
 
     def add(name, labels, value):
-        text = ",".join('{}="{}"'.format(key, escape_label(label)) for key, label in labels)
-        if value is not None:
-            # Two odd names may look the same once they are escaped; a series may stand only once.
-            samples[name].setdefault("{}{{{}}}".format(name, text), value)
+        samples.append((name, dict(labels), value))
 
     for result in results:
         if result.status == "interrupted":
@@ -1706,12 +2497,23 @@ def report_prometheus(results: list, all_addresses: bool = False) -> str:
         add("tracker_seeders", labels, result.seeders)
         add("tracker_leechers", labels, result.leechers)
         add("tracker_last_check_timestamp_seconds", labels, round(result.finished_at, 3))
+    return expose(METRICS, samples)
+
+
+def expose(metrics: tuple, samples: list) -> str:
+    """Returns samples, (name, labels, value), as text; those without a value are left out."""
+    series = {name: {} for name, _ in metrics}
+    for name, labels, value in samples:
+        text = ",".join('{}="{}"'.format(key, escape_label(labels[key])) for key in labels)
+        if value is not None:
+            # Two odd names may look the same once they are escaped; a series may stand only once.
+            series[name].setdefault("{}{{{}}}".format(name, text), value)
     lines = []
-    for name, text in METRICS:
-        if samples[name]:
+    for name, text in metrics:
+        if series[name]:
             lines.append("# HELP {} {}".format(name, text))
             lines.append("# TYPE {} gauge".format(name))
-            lines.extend("{} {}".format(*sample) for sample in samples[name].items())
+            lines.extend("{} {}".format(*sample) for sample in series[name].items())
     return "".join(line + "\n" for line in lines)
 
 
@@ -1772,7 +2574,7 @@ def report_urls(results: list) -> str:
         if result.up and target.kind == UDP:
             place = show_address((target.url.host, target.url.port))
             urls.append("udp://" + place + encode_path(target.url.path, target.url.query))
-        elif result.up and target.kind == HTTP:
+        elif result.up and target.kind in (HTTP, WS):
             urls.append(target.url)
     # With --all-addresses a tracker has several results.
     return "".join(url + "\n" for url in dict.fromkeys(urls))
@@ -1814,6 +2616,105 @@ def exit_code(results: list, fail: bool, fail_partial: bool) -> int:
     return 0
 
 
+# The reports on swarms.
+def torrent_to_json(torrent: Torrent) -> dict:
+    """Returns what all its trackers say of a torrent."""
+    trackers = []
+    for tracker, outcome in zip(torrent.trackers, torrent.outcomes):
+        if isinstance(outcome, Failure):
+            said = {"error": str(outcome)}
+        else:
+            seeders, completed, leechers = outcome
+            said = present(seeders=seeders, leechers=leechers, completed=completed)
+            if outcome is NOT_LISTED:
+                said["listed"] = False
+        trackers.append(dict({"tracker": tracker.given}, **said))
+    counts = {
+        "seeders": torrent.most(0), "leechers": torrent.most(2), "completed": torrent.most(1)
+    }
+    named = present(info_hash=torrent.info_hash.hex(), name=torrent.name)
+    return dict(named, **counts, trackers=trackers)
+
+
+def torrent_to_ndjson(torrent: Torrent) -> str:
+    record = dict({"time": iso_time(time.time())}, **torrent_to_json(torrent))
+    return to_json_text(record, pretty=False) + "\n"
+
+
+def report_torrents_table(torrents: list, columns: int = None) -> str:
+    """Returns an aligned table with a row for each torrent and a line of totals."""
+    rows = [("SEEDERS", "LEECHERS", "COMPLETED", "TRACKERS", "TORRENT")]
+    for torrent in torrents:
+        numbers = [torrent.most(0), torrent.most(2), torrent.most(1)]
+        answered = "{} of {}".format(len(torrent.answers), len(torrent.trackers))
+        texts = ["-" if number is None else str(number) for number in numbers]
+        rows.append((*texts, answered, escape(torrent.name or torrent.info_hash.hex())))
+    widths = [max(map(len, texts)) for texts in zip(*rows)]
+    lines = [
+        "  ".join([text.rjust(width) for text, width in zip(numbers, widths)] + [torrent])
+        for *numbers, torrent in rows
+    ]
+    if columns:
+        lines = [shorten(line, columns - 1) for line in lines]
+    asked = {tracker for torrent in torrents for tracker in torrent.trackers}
+    answered = {
+        tracker
+        for torrent in torrents
+        for tracker, outcome in zip(torrent.trackers, torrent.outcomes)
+        if not isinstance(outcome, Failure)
+    }
+    text = "{} torrents, {} without seeders, {} not known; {} of {} trackers answered"
+    seeders = [torrent.most(0) for torrent in torrents]
+    none, unknown = seeders.count(0), seeders.count(None)
+    lines.append(text.format(len(torrents), none, unknown, len(answered), len(asked)))
+    return "\n".join(lines) + "\n"
+
+
+TORRENT_METRICS = (
+    ("torrent_seeders", "The most seeders that a tracker counts for the torrent."),
+    ("torrent_leechers", "The most leechers that a tracker counts for the torrent."),
+    ("torrent_completed", "The most downloads that a tracker has counted for the torrent."),
+    ("torrent_trackers_answered", "How many trackers answered for the torrent."),
+    ("torrent_trackers_asked", "How many trackers were asked for the torrent."),
+)
+
+
+def report_torrents_prometheus(torrents: list) -> str:
+    """Returns metrics in the text exposition format."""
+    samples = []
+    for torrent in torrents:
+        labels = present(info_hash=torrent.info_hash.hex(), name=torrent.name)
+        values = (
+            torrent.most(0),
+            torrent.most(2),
+            torrent.most(1),
+            len(torrent.answers),
+            len(torrent.trackers),
+        )
+        for (name, _), value in zip(TORRENT_METRICS, values):
+            samples.append((name, labels, value))
+    return expose(TORRENT_METRICS, samples)
+
+
+def render_torrents(torrents: list, arguments, streamed: bool) -> tuple:
+    """Returns (the report in the format asked for, the exit code that belongs to it)."""
+    name = arguments.format
+    if name == "ndjson":
+        text = "" if streamed else "".join(map(torrent_to_ndjson, torrents))
+    elif name == "table":
+        terminal = is_terminal(sys.stdout) and not arguments.output
+        text = report_torrents_table(torrents, terminal_columns(sys.stdout) if terminal else None)
+    elif name == "prometheus":
+        text = report_torrents_prometheus(torrents)
+    else:
+        text = json_list(map(torrent_to_json, torrents), pretty=name != "compact")
+    wanted = arguments.min_seeders
+    few = wanted is not None and any(
+        torrent.most(0) is None or torrent.most(0) < wanted for torrent in torrents
+    )
+    return text, int(few)
+
+
 # The output: a file or stdout, and the progress line on a terminal.
 class Progress:
     """One line on a terminal's stderr that says how far the run is; it is gone at the end."""
@@ -1832,14 +2733,17 @@ class Progress:
         elif result.down and result.target.kind != UNSUPPORTED:
             self.down += 1
 
+    def describe(self) -> str:
+        left = max(0, self.deadline - time.monotonic())
+        return "{} of {} done, {} up, {} down, {:.0f} s left".format(
+            self.done, max(self.total, self.done), self.up, self.down, left
+        )
+
     def draw(self) -> None:
         """Shows how far the run is, from the first second on."""
         if time.monotonic() < self.began + 1:
             return
-        left = max(0, self.deadline - time.monotonic())
-        text = "{} of {} done, {} up, {} down, {:.0f} s left".format(
-            self.done, max(self.total, self.done), self.up, self.down, left
-        )[: terminal_columns(sys.stderr) - 1]
+        text = self.describe()[: terminal_columns(sys.stderr) - 1]
         if text != self.shown:
             write_stderr("\r" + text + "\x1b[K", end="")
             self.shown = text
@@ -1848,6 +2752,18 @@ class Progress:
         if self.shown:
             write_stderr("\r\x1b[K", end="")
             self.shown = ""
+
+
+class SwarmsProgress(Progress):
+    """The same for torrents; done are those whose last tracker has answered, or failed."""
+
+    def __init__(self, total):
+        super().__init__(total, None)
+        self.outcomes = 0
+
+    def describe(self) -> str:
+        text = "{} of {} torrents done, {} answers so far"
+        return text.format(self.done, self.total, self.outcomes)
 
 
 def is_terminal(stream) -> bool:
@@ -2024,7 +2940,12 @@ class Monitor:
 
     def summary(self, message: str) -> dict:
         """Returns the summary of all targets, in groups; a group with nothing in it is left out."""
-        groups = (("udp_trackers", UDP), ("http_trackers", HTTP), ("health_checks", HEALTH))
+        groups = (
+            ("udp_trackers", UDP),
+            ("http_trackers", HTTP),
+            ("ws_trackers", WS),
+            ("health_checks", HEALTH),
+        )
         summary = {}
         for name, kind in groups:
             of_kind = [tally for target, tally in self.tallies.items() if target.kind == kind]
@@ -2080,6 +3001,7 @@ examples:
   %(prog)s --format ndjson linux.torrent | jq -r 'select(.seeders) | [.seeders, .tracker] | @tsv'
   %(prog)s --fail --format table trackers.txt > report || mail -s down me@example.org < report
   %(prog)s monitor udp://tracker.example.org:6969 --interval 60 --duration 3600
+  %(prog)s swarms *.torrent --format table
 
 A check announces itself (never as a seeder) and leaves the swarm at the end. Under the passkey of
 a private tracker an announce counts: use --no-announce there. host:port is a UDP tracker. A line
@@ -2100,6 +3022,26 @@ Each probe is a line of JSON on stderr; the summary comes at the end, or on Ctrl
 exit codes:
   0 the summary is out, 1 it could not be written, 2 wrong usage or configuration
 """
+SWARMS_DESCRIPTION = "Ask trackers how many seeders and leechers torrents have, by scrapes alone."
+SWARMS_INPUT_HELP = (
+    ".torrent files, magnet links, info hashes, lists of them, and trackers in any form; each "
+    "torrent is asked for at its own trackers and at those that are given by themselves"
+)
+SWARMS_HELP = """\
+examples:
+  %(prog)s swarms *.torrent --format table
+  %(prog)s swarms hashes.txt udp://tracker.example.org:6969 > swarms.json
+  %(prog)s swarms hashes.txt trackers.txt --format ndjson | jq -r 'select(.seeders == 0).info_hash'
+  %(prog)s swarms *.torrent --min-seeders 3 --format table > few || mail -s few me@example.org < few
+
+The counts of a torrent are the largest that any of its trackers says, null where none answered.
+Nobody joins a swarm for it.
+
+exit codes:
+  0 the run is complete, 1 a torrent has fewer seeders than --min-seeders, or the report could not
+  be written, 2 wrong usage or configuration, 130 Ctrl-C, 143 SIGTERM
+"""
+SWARMS_FORMATS = ["json", "pretty", "text", "compact", "ndjson", "table", "prometheus"]
 # pretty and text are other names of json.
 FORMATS = ["json", "pretty", "text", "compact", "ndjson", "table", "prometheus", "nagios", "urls"]
 MONITOR_FORMATS = ["json", "pretty", "text", "compact", "prometheus"]
@@ -2126,9 +3068,17 @@ def parse_path(text: str) -> str:
 
 def add_input_options(parser) -> None:
     add = parser.add_argument
-    add("inputs", metavar="INPUT", nargs="*", help=INPUT_HELP)
     path = argument_type(parse_path)
     add("-c", "--config-path", metavar="FILE", type=path, help="a JSON configuration")
+    help_text = "write there, whole or not at all (default -, stdout)"
+    add("-o", "--output", metavar="FILE", type=path, help=help_text)
+    add_http_options(parser, "tracker_checker.py/" + VERSION)
+
+
+def add_question_options(parser) -> None:
+    """Adds what has to do with the checks of trackers, and of more than trackers."""
+    add = parser.add_argument
+    add("inputs", metavar="INPUT", nargs="*", help=INPUT_HELP)
     add(
         "--health",
         dest="targets",
@@ -2140,16 +3090,14 @@ def add_input_options(parser) -> None:
     )
     info_hash = argument_type(parse_info_hash)
     add("--info-hash", metavar="HASH", type=info_hash, help=HASH_HELP)
-    help_text = "write there, whole or not at all (default -, stdout)"
-    add("-o", "--output", metavar="FILE", type=path, help=help_text)
     add("--no-scrape", action="store_true", help="announce only")
     add("--no-announce", action="store_true", help="scrape only, as for private trackers")
     port = whole_number(1, 65535)
     add("--port", type=port, metavar="N", help="what is announced (default one drawn at random)")
-    add_http_options(parser, "tracker_checker.py/" + VERSION)
 
 
 def add_check_options(parser) -> None:
+    add_question_options(parser)
     add = parser.add_argument
     add("--format", choices=FORMATS, default="json", help="default json")
     add("--fail", action="store_true", help="exit 1 when a tracker or health check is down")
@@ -2158,7 +3106,21 @@ def add_check_options(parser) -> None:
     add("--no-progress", action="store_true", help="no progress line on the terminal")
 
 
+def add_swarms_options(parser) -> None:
+    parser.set_defaults(
+        targets=[], no_announce=True, no_scrape=False, all_addresses=False, port=None
+    )
+    add = parser.add_argument
+    add("inputs", metavar="INPUT", nargs="*", help=SWARMS_INPUT_HELP)
+    add("--format", choices=SWARMS_FORMATS, default="json", help="default json")
+    seeders = whole_number(0, 2 ** 31 - 1)
+    help_text = "exit 1 when a torrent has fewer, or nobody answered for it"
+    add("--min-seeders", metavar="N", type=seeders, help=help_text)
+    add("--no-progress", action="store_true", help="no progress line on the terminal")
+
+
 def add_monitor_options(parser) -> None:
+    add_question_options(parser)
     parser.set_defaults(all_addresses=False)
     add = parser.add_argument
     add("--format", choices=MONITOR_FORMATS, default="json", help="default json")
@@ -2175,26 +3137,34 @@ def add_monitor_options(parser) -> None:
     )
 
 
+# Each command, None for a check: its options, what it does, its examples, seconds of time-out.
+COMMANDS = {
+    None: (add_check_options, DESCRIPTION, CHECK_HELP, 5),
+    "monitor": (add_monitor_options, MONITOR_DESCRIPTION, MONITOR_HELP, 10),
+    "swarms": (add_swarms_options, SWARMS_DESCRIPTION, SWARMS_HELP, 5),
+}
+
+
 def parse_arguments(argv: list, prog: str):
-    """Returns the argparse namespace, with `monitor` saying which of the two commands it is."""
+    """Returns the argparse namespace, with `command` saying which it is, None for a check."""
     # As a rule that word is the command, if it is not the value of an option.
-    monitor = "monitor" in argv
-    parser = parser_for(monitor, prog)
+    command = next((word for word in argv if word in COMMANDS), None)
+    parser = parser_for(command, prog)
     options, positionals = tie_options(parser, argv)
-    if monitor and positionals[:1] != ["monitor"]:
-        if "monitor" in positionals and not os.path.exists("monitor"):
+    if command and positionals[:1] != [command]:
+        if command in positionals and not os.path.exists(command):
             for option in options:
                 require_option(parser, option.partition("=")[0])
-            parser.error("monitor has to come first: {} monitor INPUT [options]".format(prog))
-        monitor, parser = False, parser_for(False, prog)
+            parser.error("{0} has to come first: {1} {0} INPUT [options]".format(command, prog))
+        command, parser = None, parser_for(None, prog)
         options, positionals = tie_options(parser, argv)
     if "--format=nagios" in options:
         # A plugin that fails says so in its own way.
         parser.error = end_as_unknown
-    upstream = monitor and positionals[1:2] == ["udp"] and any(
+    upstream = command == "monitor" and positionals[1:2] == ["udp"] and any(
         word.startswith("--url=") for word in options
     )
-    if monitor:
+    if command:
         positionals = positionals[2:] if upstream else positionals[1:]
     arguments = parse_tied(parser, options, positionals)
     if upstream:
@@ -2202,10 +3172,10 @@ def parse_arguments(argv: list, prog: str):
             if target.kind == HTTP:
                 text = "monitor udp --url {!r}: a udp URL is expected; without the word udp any is"
                 parser.error(text.format(target.given))
-    arguments.monitor = monitor
+    arguments.command = command
     if arguments.output == "-":
         arguments.output = None
-    if monitor and arguments.format == "prometheus" and not arguments.output:
+    if command == "monitor" and arguments.format == "prometheus" and not arguments.output:
         parser.error("--format prometheus: --output FILE is expected, to be rewritten")
     if arguments.ip_version:
         refuse_other_literals(parser, arguments)
@@ -2220,14 +3190,14 @@ def end_as_unknown(message: str) -> None:
     raise SystemExit(3)
 
 
-def parser_for(monitor: bool, prog: str):
-    """Returns the parser for a check, or for the monitor."""
-    usage = "%(prog)s {}[INPUT ...] [options]".format("monitor " if monitor else "")
-    description = MONITOR_DESCRIPTION if monitor else DESCRIPTION
-    parser = new_parser(prog, usage, description, MONITOR_HELP if monitor else CHECK_HELP)
+def parser_for(command: str, prog: str):
+    """Returns the parser for a command, None for a check."""
+    add_options, description, examples, timeout = COMMANDS[command]
+    usage = "%(prog)s {}[INPUT ...] [options]".format(command + " " if command else "")
+    parser = new_parser(prog, usage, description, examples)
+    add_options(parser)
     add_input_options(parser)
-    (add_monitor_options if monitor else add_check_options)(parser)
-    add_network_options(parser, timeout=10 if monitor else 5)
+    add_network_options(parser, timeout)
     return parser
 
 
@@ -2241,23 +3211,38 @@ def refuse_other_literals(parser, arguments) -> None:
             parser.error(text.format(target.given, arguments.ip_version))
 
 
-def collect_targets(arguments) -> list:
-    """Returns the targets, each with what to ask for; raises ConfigurationError."""
-    words, config_path = arguments.inputs, arguments.config_path
-    inputs = read_inputs(words, config_path, arguments.targets, os.environ)
-    if not inputs.targets and not arguments.monitor:
-        # A run in which nothing is down is no good news where there was nothing to check.
-        if arguments.fail or arguments.fail_partial:
-            raise ConfigurationError(inputs.source, "nothing to check")
+def collect_inputs(arguments, inputs: Inputs) -> None:
+    """Reads what was given; raises ConfigurationError. Warns of what nothing was made of."""
+    read_inputs(inputs, arguments.inputs, arguments.config_path, arguments.targets, os.environ)
+    inputs.require_enough()
     for source, lines, first in inputs.skipped:
         text = "{} {} no tracker, the first: {}"
         message = text.format(lines, "line names" if lines == 1 else "lines name", first)
         write_record("warning", kind="lines_skipped", source=source, lines=lines, message=message)
+
+
+def collect_targets(arguments) -> list:
+    """Returns the targets, each with what to ask for; raises ConfigurationError."""
+    inputs = Inputs()
+    collect_inputs(arguments, inputs)
+    if not inputs.targets and arguments.command is None:
+        # A run in which nothing is down is no good news where there was nothing to check.
+        if arguments.fail or arguments.fail_partial:
+            raise ConfigurationError(inputs.source, "nothing to check")
     arguments.given_twice = inputs.given_twice
     default = inputs.own_hash or DEFAULT_INFO_HASH
     for target in inputs.targets:
         target.info_hash = arguments.info_hash or target.info_hash or default
     return inputs.targets
+
+
+def collect_torrents(arguments) -> tuple:
+    """Returns (the torrents, {tracker: those that it is asked for}); raises ConfigurationError."""
+    inputs = SwarmInputs()
+    collect_inputs(arguments, inputs)
+    for name, error in inputs.rejected:
+        write_record("warning", kind="unsupported", source=name, message=str(error))
+    return list(inputs.torrents.values()), inputs.join()
 
 
 def make_runner(arguments, targets) -> Runner:
@@ -2268,14 +3253,14 @@ def make_runner(arguments, targets) -> Runner:
         scrape=not arguments.no_scrape,
         all_addresses=arguments.all_addresses,
         port=arguments.port or random.randint(*FREE_PORTS),
-        peer_id=PEER_ID_BEGINNING + bytes(random.choice(PEER_ID_CHARACTERS) for _ in range(12)),
+        peer_id=new_peer_id(),
         http=http_options_of(arguments),
     )
-    http = sum(target.kind in (HTTP, HEALTH) for target in targets)
+    http = sum(target.kind in (HTTP, WS, HEALTH) for target in targets)
     # An HTTP check at an address may be redirected to a name.
     names = http + len({target.host for target in targets if target.host and not target.ip_version})
     available = open_files_available(2 * min(names, 256) + 2 * len(targets))
-    return Runner(settings, *share_open_files(available, names), keep_names=not arguments.monitor)
+    return Runner(settings, *share_open_files(available, names), keep_names=arguments.command != "monitor")
 
 
 def on_signals(function, hangup: bool = False) -> None:
@@ -2298,19 +3283,35 @@ def on_signals(function, hangup: bool = False) -> None:
         signal.signal(number, handle)
 
 
-def run_checks(arguments, targets) -> int:
-    """Checks the targets once and writes the report; returns the exit code."""
-    streaming = arguments.format == "ndjson" and not arguments.output
-    shown = (
+def show_progress(arguments) -> bool:
+    """Whether there is to be a progress line."""
+    return (
         is_terminal(sys.stderr)
         and os.environ.get("TERM", "dumb") != "dumb"
         and arguments.format != "ndjson"
+        and not arguments.no_progress
+        and not arguments.verbose
     )
+
+
+def finish(text: str, code: int, arguments, runner: Runner) -> int:
+    """Writes the report of a run and returns its exit code."""
+    if not arguments.output:
+        write_stdout(text)
+    elif not runner.interrupted:
+        # Half a run must not take the place of a whole report.
+        write_output(arguments.output, text)
+    return 128 + runner.interrupted if runner.interrupted else code
+
+
+def run_checks(arguments, targets: list) -> int:
+    """Checks the targets once and writes the report; returns the exit code."""
+    streaming = arguments.format == "ndjson" and not arguments.output
     runner = make_runner(arguments, targets)
     on_signals(runner.interrupt)
     waves = 1 + len(targets) // runner.places
     progress = Progress(len(targets), time.monotonic() + arguments.timeout * waves)
-    if shown and not arguments.no_progress and not arguments.verbose:
+    if show_progress(arguments):
         runner.tick = progress.draw
 
     def on_result(result):
@@ -2322,16 +3323,40 @@ def run_checks(arguments, targets) -> int:
     runner.run()
     progress.clear()
     results = [check.result for checks in groups for check in checks]
-    text, code = render(results, arguments, streamed=streaming)
-    if not arguments.output:
-        write_stdout(text)
-    elif not runner.interrupted:
-        # Half a run must not take the place of a whole report.
-        write_output(arguments.output, text)
-    return 128 + runner.interrupted if runner.interrupted else code
+    return finish(*render(results, arguments, streamed=streaming), arguments, runner)
 
 
-def run_monitor(arguments, targets) -> int:
+def run_swarms(arguments, swarms: tuple) -> int:
+    """Asks for torrents and writes what their trackers say; returns the exit code."""
+    torrents, by_tracker = swarms
+    streaming = arguments.format == "ndjson" and not arguments.output
+    runner = make_runner(arguments, list(by_tracker))
+    on_signals(runner.interrupt)
+    progress = SwarmsProgress(len(torrents))
+    if show_progress(arguments):
+        runner.tick = progress.draw
+
+    def on_torrent(torrent):
+        progress.done += 1
+        if streaming:
+            write_stdout(torrent_to_ndjson(torrent))
+
+    def on_outcome(torrent, tracker, outcome):
+        progress.outcomes += not isinstance(outcome, Failure)
+        if torrent.settle(tracker, outcome):
+            on_torrent(torrent)
+
+    for torrent in torrents:
+        if not torrent.trackers:
+            on_torrent(torrent)
+    for tracker, its_torrents in by_tracker.items():
+        start_survey(tracker, its_torrents, on_outcome, runner)
+    runner.run()
+    progress.clear()
+    return finish(*render_torrents(torrents, arguments, streamed=streaming), arguments, runner)
+
+
+def run_monitor(arguments, targets: list) -> int:
     """Probes the targets until the duration is over or a signal comes; returns the exit code."""
     for target in targets:
         if target.kind == UNSUPPORTED:
@@ -2381,15 +3406,19 @@ def main(argv: list, prog: str = "tracker_checker.py") -> int:
     except Failure as failure:
         write_stderr("{}: error: {}".format(prog, escape(str(failure))))
         return 2
+    collect, run_command = {
+        None: (collect_targets, run_checks),
+        "monitor": (collect_targets, run_monitor),
+        "swarms": (collect_torrents, run_swarms),
+    }[arguments.command]
     # Before the run a Failure is wrong usage, after it a report that was not written.
     failure_code = 2
     try:
-        targets = collect_targets(arguments)
+        given = collect(arguments)
         if arguments.output:
             require_writable(arguments.output)
         failure_code = 1
-        run_command = run_monitor if arguments.monitor else run_checks
-        return run_command(arguments, targets)
+        return run_command(arguments, given)
     except ConfigurationError as error:
         if arguments.format == "nagios":
             write_stdout(nagios_line(3, "{}: {}".format(error.source, error)))
@@ -2552,12 +3581,13 @@ def new_transaction_id() -> int:
 class Pending:
     """A request that is under way: what it is, and when it was and will be sent."""
 
-    __slots__ = ("request", "index", "first_sent", "sends", "next_send", "wait")
+    __slots__ = ("request", "index", "first_sent", "deadline", "sends", "next_send", "wait")
 
-    def __init__(self, request, index, now, wait):
+    def __init__(self, request, index, now, deadline, wait):
         self.request = request
         self.index = index
         self.first_sent = now
+        self.deadline = deadline
         self.sends = 0
         self.next_send = now
         self.wait = wait
@@ -2578,7 +3608,8 @@ class Exchange:
     A resend keeps its transaction id: a late reply to an earlier send counts, and the second of
     two replies belongs to nobody any more. What carries an unknown transaction id is ignored.
     held means that it connects, but sends no request until release(): of several addresses only
-    one is to count an announce.
+    one is to count an announce. With patience (seconds) each request has that much time from when
+    it is first sent, and ask() adds further ones; deadline may then be infinite.
 
     replies has an entry for each request, in order: None while it is open, then an
     AnnounceReply, ScrapeReply, ErrorReply or Failure (timeout, invalid_response, or what the
@@ -2593,17 +3624,18 @@ class Exchange:
     WAITS = (GROWTH ** SENDS - 1) / (GROWTH - 1)
 
     __slots__ = (
-        "requests replies replied_at ipv6 deadline held connection_id connected_at reconnected"
-        " waiting pending wake_at"
+        "requests replies replied_at ipv6 deadline held patience connection_id connected_at"
+        " reconnected waiting pending wake_at"
     ).split()
 
-    def __init__(self, requests, ipv6, now, deadline, held=False):
+    def __init__(self, requests, ipv6, now, deadline, held=False, patience=None):
         self.requests = requests
         self.replies = [None] * len(requests)
         self.replied_at = [None] * len(requests)
         self.ipv6 = ipv6
         self.deadline = deadline
         self.held = held
+        self.patience = patience
         self.reconnected = False
         self.waiting = []
         self.pending = {}
@@ -2612,16 +3644,15 @@ class Exchange:
 
     @property
     def finished(self) -> bool:
-        return None not in self.replies
+        return not self.pending and not self.waiting
 
     def is_connected(self, now: float) -> bool:
         """Whether there is a connection id that may still be used."""
         return self.connection_id is not None and now - self.connected_at < CONNECTION_LIFETIME
 
     def take_due_datagrams(self, now: float) -> list:
-        """Returns the datagrams to send now and sets wake_at; at the deadline, ends in timeouts."""
-        if now >= self.deadline:
-            self._time_out(now)
+        """Returns the datagrams to send now and sets wake_at; what is late ends in timeouts."""
+        self._time_out(now)
         if self.finished:
             return []
         if self.connection_id is not None and not self.is_connected(now):
@@ -2635,7 +3666,7 @@ class Exchange:
                 pending.next_send = now + pending.wait
                 pending.wait *= self.GROWTH
             if pending.sends == self.SENDS:
-                pending.next_send = self.deadline
+                pending.next_send = pending.deadline
             if pending.next_send < wake_at:
                 wake_at = pending.next_send
         self.wake_at = wake_at
@@ -2660,6 +3691,7 @@ class Exchange:
                 self.reconnected = True
                 self._connect(now)
             else:
+                self.reconnected = False
                 self._settle(pending.index, reply, now)
         elif isinstance(reply, (Failure, ErrorReply)):
             self.fail(reply, now)
@@ -2668,6 +3700,19 @@ class Exchange:
             self.connected_at = now
         self._fill(now)
         return now - pending.first_sent
+
+    def ask(self, request, now: float) -> int:
+        """Adds a request and returns its index among the replies."""
+        index = len(self.requests)
+        self.requests.append(request)
+        self.replies.append(None)
+        self.replied_at.append(None)
+        self.waiting.append(index)
+        if self.connection_id is None and not self.pending:
+            # The connect before it was in vain.
+            self._connect(now)
+        self._fill(now)
+        return index
 
     def release(self, now: float) -> None:
         """Lets an exchange that was held at its connect go on to its requests."""
@@ -2693,8 +3738,9 @@ class Exchange:
         transaction_id = new_transaction_id()
         while transaction_id in self.pending:
             transaction_id = new_transaction_id()
-        wait = (self.deadline - now) / self.WAITS
-        self.pending[transaction_id] = Pending(request, index, now, wait)
+        deadline = self.deadline if self.patience is None else now + self.patience
+        wait = (deadline - now) / self.WAITS
+        self.pending[transaction_id] = Pending(request, index, now, deadline, wait)
         self.wake_at = now
 
     def _fill(self, now):
@@ -2717,15 +3763,19 @@ class Exchange:
         self.replied_at[index] = now
 
     def _time_out(self, now):
-        """Ends what is open, each request with the number of times that it was sent in vain."""
-        for pending in list(self.pending.values()):
+        """Ends what is late, each request with the number of times that it was sent in vain."""
+        for transaction_id, pending in list(self.pending.items()):
+            if now < pending.deadline:
+                continue
             action, sends = ACTIONS[pending.request.action], pending.sends
             failure = Failure("timeout", "no reply to {} (sent {} times)".format(action, sends))
             if pending.index is None:
                 self.fail(failure, now)
             elif sends:
+                del self.pending[transaction_id]
                 self._settle(pending.index, failure, now)
-        self.fail(Failure("timeout", "connected, but its turn did not come"), now)
+        if now >= self.deadline:
+            self.fail(Failure("timeout", "connected, but its turn did not come"), now)
 
 
 # --- end of carried region: udp exchange ---
@@ -2916,18 +3966,26 @@ class Conversation:
 
 # --- carried region: http urls (home: http_tracker_client.py) ---
 # The URLs and queries of BEP 3, 7, 23 and 48: pure functions.
-DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+HTTP_SCHEMES, WEBSOCKET_SCHEMES = ("http", "https"), ("ws", "wss")
+SECURE_SCHEMES = ("https", "wss")
 
 
-def split_http_url(text: str) -> tuple:
-    """Checks an HTTP URL and returns (all before its path, its path, its query with the ?).
+def is_websocket(text: str) -> bool:
+    """Whether a tracker's URL is that of a WebSocket tracker (WebTorrent)."""
+    scheme, separator, _ = text.partition("://")
+    return bool(separator) and scheme.lower() in WEBSOCKET_SCHEMES
+
+
+def split_web_url(text: str, schemes: tuple = HTTP_SCHEMES) -> tuple:
+    """Checks a URL and returns (all before its path, its path, its query with the ?).
 
     The host comes out in ASCII, path and query percent-encoded. Raises ValueError.
     """
     scheme, separator, _ = text.partition("://")
-    if scheme.lower() not in DEFAULT_PORTS:
+    if scheme.lower() not in schemes:
         found = "scheme {!r}".format(scheme) if separator else "no scheme"
-        raise ValueError("{}; http:// or https:// is expected".format(found))
+        raise ValueError("{}; {}:// or {}:// is expected".format(found, *schemes))
     url = split_url(text)
     authority = "[{}]".format(url.host.replace("%", "%25")) if ":" in url.host else url.host
     if url.credentials is not None:
@@ -2944,7 +4002,7 @@ def port_of(url: "Url") -> int:
 
 def announce_url(text: str) -> str:
     """Returns the URL to announce at for a tracker's URL; raises ValueError for a broken one."""
-    base, path, query = split_http_url(text)
+    base, path, query = split_web_url(text)
     folder, _, last = path.rpartition("/")
     if path in ("", "/"):
         path = "/announce"
@@ -2958,7 +4016,7 @@ def scrape_url(text: str) -> str:
 
     A last or last-but-one segment that begins with announce is turned to scrape.
     """
-    base, path, query = split_http_url(text)
+    base, path, query = split_web_url(text)
     segments = path.split("/")
     if path in ("", "/"):
         segments = ["", "scrape"]
@@ -2973,6 +4031,12 @@ def scrape_url(text: str) -> str:
                 "with announce or scrape (BEP 48)".format(path)
             )
     return base + "/".join(segments) + query
+
+
+def websocket_url(text: str) -> str:
+    """Returns the URL of a WebSocket tracker, whose path is used as it is; raises ValueError."""
+    base, path, query = split_web_url(text, WEBSOCKET_SCHEMES)
+    return base + (path or "/") + query
 
 
 def encode_query(parameters: list) -> str:
@@ -3141,10 +4205,7 @@ def fetch(url: str, options: HttpOptions, deadline: float, limit: int, read=None
 
 def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, limit: int, read):
     """Steps that send one request, no redirects, and return (its HttpResponse, what was read)."""
-    try:
-        proxy = proxy_for(target, options.environ)
-    except ValueError as error:
-        raise Failure("unreachable", str(error))
+    proxy = proxy_in_force(target, options)
     authority, path = request_parts(target)
     url = "{}://{}{}".format(target.scheme, authority, path)
     if proxy and target.scheme == "http":
@@ -3157,7 +4218,7 @@ def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, lim
             if options.trace:
                 options.trace("-> {} GET {}".format(stream.address, url))
             sent = time.monotonic()
-            response = yield from request(stream, "GET", path, headers, limit)
+            response, _ = yield from request(stream, "GET", path, headers, limit)
             if options.trace:
                 elapsed = (time.monotonic() - sent) * 1000
                 text = "<- {} HTTP {}, {:.1f} ms after the request"
@@ -3168,6 +4229,19 @@ def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, lim
         unread = read is None or response.status in REDIRECT_STATUSES
         return response, None if unread else read(response)
 
+    return (yield from reach(target, proxy, options, deadline, ask))
+
+
+def proxy_in_force(target: "Url", options: HttpOptions) -> "Url":
+    """Returns the proxy for a URL, None for none; Failure (unreachable) for an unsupported one."""
+    try:
+        return proxy_for(target, options.environ)
+    except ValueError as error:
+        raise Failure("unreachable", str(error))
+
+
+def reach(target: "Url", proxy: "Url", options: HttpOptions, deadline: float, attempt):
+    """Steps that run attempt(address), steps too, at the addresses of a host, or of its proxy."""
     peer, port = target, port_of(target)
     if proxy:
         peer, port = proxy, proxy.port or PROXY_PORT
@@ -3175,7 +4249,7 @@ def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, lim
         addresses = yield from find_addresses(peer.host, port, options.ip_version)
     except Failure as failure:
         raise failure.copy("the proxy: ") if proxy else failure
-    return (yield from try_addresses(addresses, ask, deadline))
+    return (yield from try_addresses(addresses, attempt, deadline))
 
 
 def open_stream(address: tuple, target: "Url", proxy: "Url", options: HttpOptions):
@@ -3190,9 +4264,9 @@ def open_stream(address: tuple, target: "Url", proxy: "Url", options: HttpOption
     try:
         stream = yield from connect(address)
         yield TURN
-        if proxy and target.scheme == "https":
+        if proxy and target.scheme != "http":
             yield from open_tunnel(stream, target, proxy)
-        if target.scheme == "https":
+        if target.scheme in SECURE_SCHEMES:
             # What fails from here on is the target's.
             through = None
             yield from stream.start_tls(target.host, options.tls)
@@ -3211,15 +4285,15 @@ def open_tunnel(stream: "Stream", target: "Url", proxy: "Url"):
     authority = show_address((target.host.partition("%")[0], port_of(target)))
     headers = {"Host": authority}
     add_proxy_authorization(headers, proxy)
-    # What follows the headers is the tunnel.
-    response = yield from request(stream, "CONNECT", authority, headers, limit=None)
+    # What follows the headers is the tunnel, in which the client speaks first.
+    response, _ = yield from request(stream, "CONNECT", authority, headers, limit=None)
     if not 200 <= response.status < 300:
         text = "it refuses the connection: HTTP {} {}"
         raise Failure("http_status", text.format(response.status, excerpt(response.reason)))
 
 
 def request(stream: "Stream", method: str, request_target: str, headers: dict, limit: int):
-    """Steps that send a request over a stream and return its HttpResponse."""
+    """Steps that send a request over a stream; they return (its HttpResponse, what came after)."""
     lines = ["{} {} HTTP/1.1".format(method, request_target)]
     lines.extend("{}: {}".format(*header) for header in headers.items())
     yield from stream.send("\r\n".join(lines + ["", ""]).encode("latin-1"))
@@ -3227,7 +4301,7 @@ def request(stream: "Stream", method: str, request_target: str, headers: dict, l
     response = None
     while response is None:
         response = parser.feed((yield from stream.receive()))
-    return response
+    return response, parser.rest
 
 
 def origin_of(url: "Url") -> tuple:
@@ -3245,7 +4319,7 @@ def redirect_target(url: str, location: str) -> str:
     try:
         # Checked before it is joined, which would drop line ends silently.
         require_url_characters(location)
-        base, path, query = split_http_url(urljoin(url, location))
+        base, path, query = split_web_url(urljoin(url, location))
     except ValueError as error:
         text = "a redirect to {}: {}".format(excerpt(location), excerpt(str(error)))
         raise Failure("redirect", text)
@@ -3306,7 +4380,8 @@ def request_parts(url: "Url") -> tuple:
 # Proxies come from http_proxy, https_proxy and no_proxy; another kind is refused, not bypassed.
 def proxy_for(target: "Url", environ) -> "Url":
     """Returns the proxy for a URL, None for none; raises ValueError for an unsupported one."""
-    names = target.scheme + "_proxy", "all_proxy", "ALL_PROXY"
+    own = "https_proxy" if target.scheme in SECURE_SCHEMES else "http_proxy"
+    names = own, "all_proxy", "ALL_PROXY"
     name = next((name for name in names if environ.get(name)), names[0])
     proxy = environ.get(name)
     if not proxy or is_exempt(target, environ.get("no_proxy") or environ.get("NO_PROXY", "")):
@@ -3389,6 +4464,11 @@ class ReplyParser:
         self._body = bytearray()
         self._missing = None  # bytes of the body, or of its chunk, that have not come
         self._take_part = self._take_status_line
+
+    @property
+    def rest(self) -> bytes:
+        """What has come after the reply, as frames do behind an upgrade."""
+        return bytes(self._buffer)
 
     def feed(self, data: bytes):
         self._buffer += data
@@ -3593,6 +4673,325 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
 # --- end of carried region: http reply ---
 
 
+# --- carried region: websocket (home: http_tracker_client.py) ---
+# WebSocket (RFC 6455) as WebTorrent's trackers speak it: JSON, one message a request, in which each
+# byte of a binary string is the character of the same number. Such a tracker has no peers to give
+# to who makes no offers; no offers are made here.
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+NORMAL_CLOSE = (1000).to_bytes(2, "big")
+ACCEPT_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+NO_TRACKER_HINT = "; this may be no WebSocket tracker"
+
+
+class FrameParser:
+    """Reads messages from the bytes of a WebSocket connection, whole or one at a time; no I/O.
+
+    feed() takes what has come, take() returns the next message as (opcode, payload), None while it
+    has not come whole. The opcode is TEXT (also for binary messages, and for what came in
+    fragments), PING, PONG or CLOSE. limit is how many bytes a message may have.
+
+    take() raises Failure (invalid_response for what RFC 6455, 5 does not allow, too_large).
+    """
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self._buffer = bytearray()
+        self._message = bytearray()
+        self._in_fragments = False
+
+    def feed(self, data: bytes) -> None:
+        self._buffer += data
+
+    def take(self):
+        while True:
+            frame = self._take_frame()
+            if frame is None:
+                return None
+            opcode, final, payload = frame
+            if opcode >= CLOSE:
+                return opcode, payload
+            self._message += payload
+            self._in_fragments = not final
+            if final:
+                message, self._message = bytes(self._message), bytearray()
+                return TEXT, message
+
+    def _take_frame(self):
+        """Returns (opcode, whether it is the last of its message, payload) of the next frame."""
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return None
+        opcode, final, length = buffer[0] & 0x0F, bool(buffer[0] & 0x80), buffer[1] & 0x7F
+        problem = self._problem_of(opcode, final, length)
+        if problem:
+            raise Failure("invalid_response", "it breaks the WebSocket protocol: " + problem)
+        start = {126: 4, 127: 10}.get(length, 2)
+        if len(buffer) < start:
+            return None
+        if start > 2:
+            length = int.from_bytes(buffer[2:start], "big")
+        if len(self._message) + length > self.limit:
+            raise Failure("too_large", "a message of more bytes than are accepted")
+        if len(buffer) < start + length:
+            return None
+        payload = bytes(buffer[start : start + length])
+        del buffer[: start + length]
+        return opcode, final, payload
+
+    def _problem_of(self, opcode, final, length):
+        if self._buffer[1] & 0x80:
+            return "a masked frame"
+        if self._buffer[0] & 0x70:
+            return "a reserved bit"
+        if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
+            return "the unknown opcode {}".format(opcode)
+        if opcode >= CLOSE:
+            return None if final and length <= 125 else "a control frame in fragments, or too long"
+        if (opcode == CONTINUATION) != self._in_fragments:
+            return "a fragment that does not fit"
+        return None
+
+
+def encode_frame(opcode: int, payload: bytes) -> bytes:
+    """Returns a whole message in one frame, masked as a client has to (RFC 6455, 5.3)."""
+    size = len(payload)
+    if size < 126:
+        length = bytes([0x80 | size])
+    elif size < 1 << 16:
+        length = bytes([0x80 | 126]) + size.to_bytes(2, "big")
+    else:
+        length = bytes([0x80 | 127]) + size.to_bytes(8, "big")
+    mask = os.urandom(4)
+    masks = (mask * (size // 4 + 1))[:size]
+    masked = int.from_bytes(payload, "big") ^ int.from_bytes(masks, "big")
+    return bytes([0x80 | opcode]) + length + mask + masked.to_bytes(size, "big")
+
+
+def open_websocket(url: str, options: HttpOptions, deadline: float, limit: int, ask):
+    """Steps that return (a WebSocket to a tracker's URL, what ask(websocket) returned).
+
+    ask(websocket) are steps, too, for the first question: an address that agrees to the upgrade and
+    then says nothing, or junk, gives way to the others of its host. limit is how many bytes a
+    message may have. Redirects are not followed. They raise Failure (resolve_failed, timeout,
+    refused, unreachable, tls, invalid_response, too_large, http_status, and what ask raises).
+    """
+    target = split_url(url)
+    proxy = proxy_in_force(target, options)
+
+    def attempt(address):
+        stream = yield from open_stream(address, target, proxy, options)
+        try:
+            websocket = yield from upgrade(stream, target, options, limit)
+            return websocket, (yield from ask(websocket))
+        except BaseException:
+            # GeneratorExit, too: another address may have answered first.
+            stream.close()
+            raise
+
+    return (yield from reach(target, proxy, options, deadline, attempt))
+
+
+def upgrade(stream: "Stream", target: "Url", options: HttpOptions, limit: int):
+    """Steps that turn a stream into a WebSocket (RFC 6455, 4.1), and return it.
+
+    They raise Failure (timeout, invalid_response, too_large; http_status for any but 101).
+    """
+    from base64 import b64encode
+    from hashlib import sha1
+
+    key = b64encode(os.urandom(16))
+    headers = request_headers(options, target, target.credentials, home=True)
+    headers.update(
+        {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Key": key.decode("ascii"),
+            "Sec-WebSocket-Version": "13",
+        }
+    )
+    _, path = request_parts(target)
+    if options.trace:
+        options.trace("-> {} GET {}, to upgrade".format(stream.address, path))
+    try:
+        response, came = yield from request(stream, "GET", path, headers, limit=None)
+    except Failure as failure:
+        hint = NO_TRACKER_HINT if failure.kind == "invalid_response" else ""
+        raise Failure(failure.kind, str(failure) + hint)
+    if response.status != 101:
+        raise broken_upgrade(response)
+    accept = b64encode(sha1(key + ACCEPT_SUFFIX).digest()).decode("ascii")
+    if response.headers.get("sec-websocket-accept") != accept:
+        text = "the upgrade has no right Sec-WebSocket-Accept"
+        raise Failure("invalid_response", text + NO_TRACKER_HINT)
+    return WebSocket(stream, came, limit, options.trace)
+
+
+def broken_upgrade(response: "HttpResponse") -> "Failure":
+    """Returns the Failure for a server that does not agree to speak WebSocket."""
+    text = "it does not speak WebSocket here: HTTP {} {}, {}".format(
+        response.status,
+        excerpt(response.reason),
+        excerpt(response.headers.get("content-type") or "no content type"),
+    )
+    if response.status in REDIRECT_STATUSES:
+        text += ", to " + excerpt(response.headers.get("location") or "nowhere")
+    return Failure("http_status", text)
+
+
+class WebSocket:
+    """A WebSocket connection to a tracker; its operations are steps."""
+
+    def __init__(self, stream: "Stream", came: bytes, limit: int, trace):
+        self.stream = stream
+        self.address = stream.address
+        self.trace = trace
+        self._parser = FrameParser(limit)
+        self._parser.feed(came)
+
+    def ask(self, question: dict):
+        """Steps that send a request and return its answer, as the dictionary HTTP would have sent.
+
+        What is no answer to it is skipped: peers' offers and answers, and what has another action
+        or torrent. They raise Failure (timeout, invalid_response, too_large).
+        """
+        if self.trace:
+            self.trace("-> {} {}".format(self.address, question["action"]))
+        sent = time.monotonic()
+        yield from self.send(question)
+        while True:
+            message = yield from self._receive()
+            answer = read_message(message)
+            answered = is_answer(answer, question)
+            if self.trace:
+                text = "<- {} {} bytes, {:.1f} ms after the request{}"
+                elapsed = (time.monotonic() - sent) * 1000
+                ignored = "" if answered else ", no answer to it: ignored"
+                self.trace(text.format(self.address, len(message), elapsed, ignored))
+            if answered:
+                for key in (b"action", b"info_hash"):
+                    answer.pop(key, None)
+                return answer
+
+    def send(self, question: dict):
+        """Steps that send a request without waiting for its answer; they raise Failure."""
+        text = json.dumps(question, ensure_ascii=False)
+        yield from self.stream.send(encode_frame(TEXT, text.encode("utf-8")))
+
+    def close(self):
+        """Steps that say goodbye, where there is time for it, and close the connection."""
+        try:
+            yield from self.stream.send(encode_frame(CLOSE, NORMAL_CLOSE))
+        except Failure:
+            # It is a courtesy: the tracker sees the end of the connection anyway.
+            pass
+        finally:
+            self.stream.close()
+
+    def _receive(self):
+        """Steps that return the next message's bytes, answering each ping on the way."""
+        while True:
+            message = self._parser.take()
+            if message is None:
+                data = yield from self.stream.receive()
+                if not data:
+                    text = "the connection was closed without a reply" + NO_TRACKER_HINT
+                    raise Failure("invalid_response", text)
+                self._parser.feed(data)
+                continue
+            opcode, payload = message
+            if opcode == TEXT:
+                return payload
+            if opcode == PING:
+                yield from self.stream.send(encode_frame(PONG, payload))
+            elif opcode == CLOSE:
+                yield from self.stream.send(encode_frame(CLOSE, payload[:2]))
+                raise Failure("invalid_response", show_close(payload))
+
+
+def show_close(payload: bytes) -> str:
+    """Returns what a close frame says (RFC 6455, 5.5.1)."""
+    code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else "no code"
+    reason = excerpt(text_of(payload[2:]))
+    return "the tracker closed the connection: {}".format(" ".join([str(code), reason]).strip())
+
+
+def websocket_announce(info_hash: bytes, peer_id: bytes, event: str, **numbers) -> dict:
+    """Returns the announce to send; numbers are uploaded, downloaded and left, in bytes."""
+    question = dict(
+        action="announce",
+        info_hash=info_hash.decode("latin-1"),
+        peer_id=peer_id.decode("latin-1"),
+        numwant=0,
+        offers=[],
+        **numbers
+    )
+    return question if event == "none" else dict(question, event=event)
+
+
+def websocket_scrape(info_hashes: list) -> dict:
+    """Returns the scrape to send; without info hashes it asks for all torrents."""
+    texts = [info_hash.decode("latin-1") for info_hash in info_hashes]
+    return {"action": "scrape", "info_hash": texts} if texts else {"action": "scrape"}
+
+
+def is_answer(message: dict, question: dict) -> bool:
+    """Whether a message answers a request: by its action, and an announce by its torrent."""
+    failed = b"failure reason" in message
+    if b"offer" in message or b"answer" in message:
+        return False
+    if failed and b"action" not in message:
+        # So says a tracker that did not understand the request.
+        return True
+    action = question["action"]
+    if message.get(b"action") != action.encode("ascii"):
+        return False
+    if action == "scrape" or (failed and b"info_hash" not in message):
+        return True
+    return message.get(b"info_hash") == question["info_hash"].encode("latin-1")
+
+
+def read_message(data: bytes) -> dict:
+    """Returns a tracker's JSON as the dictionary that bencode.decode() would have returned.
+
+    So what reads the replies of HTTP trackers reads these, too; null and fractions stay as they
+    are. Raises Failure (invalid_response) when it is no JSON object.
+    """
+    try:
+        text = data.decode("utf-8")
+        numbers = dict.fromkeys(("parse_int", "parse_float", "parse_constant"), parse_number)
+        message = to_bytes(json.loads(text, **numbers))
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict):
+        shown = repr(data[:80])[1:] if data else "nothing"
+        raise Failure("invalid_response", "the message is no JSON object: {}".format(shown))
+    return message
+
+
+def parse_number(text: str):
+    """Returns a number of JSON; ValueError for one that nobody counts to, as NaN is."""
+    if len(text) > 64 or not abs(float(text)) < float("inf"):
+        raise ValueError("no number to count with")
+    return float(text) if set(text) & set(".eE") else int(text)
+
+
+def to_bytes(value):
+    """Returns a value of JSON with its texts as bytes: their Latin-1 reading, else UTF-8."""
+    if isinstance(value, str):
+        try:
+            return value.encode("latin-1")
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, list):
+        return list(map(to_bytes, value))
+    if isinstance(value, dict):
+        return {to_bytes(key): to_bytes(item) for key, item in value.items()}
+    return value
+
+
+# --- end of carried region: websocket ---
+
+
 # --- carried region: steps (home: http_tracker_client.py) ---
 # What steps wait for, and the steps that connect, send and receive.
 READ_SIZE = 16 * 1024  # bytes taken at a time, so that one stream cannot hold the others
@@ -3608,8 +5007,8 @@ class Wait(namedtuple("Wait", "events until late")):
     __slots__ = ()
 
 
-class Lookup(namedtuple("Lookup", "host port version")):
-    """Steps wait for the addresses of a name, as look_up() returns them."""
+class Lookup(namedtuple("Lookup", "host port version until")):
+    """Steps wait for the addresses of a name, as look_up() returns them; until as above."""
 
     __slots__ = ()
 
@@ -3628,7 +5027,7 @@ def find_addresses(host: str, port: int, version: int):
     """Steps that return the addresses of a host; Failure (resolve_failed, unreachable, timeout)."""
     if literal_version(host):
         return look_up(host, port, version)
-    return (yield Lookup(host, port, version))
+    return (yield Lookup(host, port, version, None))
 
 
 def try_addresses(addresses: list, attempt, deadline: float):
@@ -3671,11 +5070,13 @@ def try_addresses(addresses: list, attempt, deadline: float):
                 continue
             if not attempts:
                 raise race.combined_failure()
-            events = {}
+            events, times = {}, [race.wake_at]
             for wait in waits.values():
                 events.update(wait.events)
+                times.append(wait.until)
+            until = min((when for when in times if when is not None), default=None)
             try:
-                ready = yield Wait(events, race.wake_at, "no answer in time")
+                ready = yield Wait(events, until, "no answer in time")
             except Failure as failure:
                 # Time is up, or the run is interrupted: each says where it was.
                 for address, wait in list(waits.items()):
@@ -3684,7 +5085,8 @@ def try_addresses(addresses: list, attempt, deadline: float):
                 raise race.combined_failure()
             for address, wait in list(waits.items()):
                 found = [sock for sock in ready if sock in wait.events]
-                if found:
+                is_due = wait.until is not None and time.monotonic() >= wait.until
+                if found or is_due:
                     go_on(address, found)
     except StopIteration as end:
         return end.value

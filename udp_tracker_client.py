@@ -186,12 +186,13 @@ def new_transaction_id() -> int:
 class Pending:
     """A request that is under way: what it is, and when it was and will be sent."""
 
-    __slots__ = ("request", "index", "first_sent", "sends", "next_send", "wait")
+    __slots__ = ("request", "index", "first_sent", "deadline", "sends", "next_send", "wait")
 
-    def __init__(self, request, index, now, wait):
+    def __init__(self, request, index, now, deadline, wait):
         self.request = request
         self.index = index
         self.first_sent = now
+        self.deadline = deadline
         self.sends = 0
         self.next_send = now
         self.wait = wait
@@ -212,7 +213,8 @@ class Exchange:
     A resend keeps its transaction id: a late reply to an earlier send counts, and the second of
     two replies belongs to nobody any more. What carries an unknown transaction id is ignored.
     held means that it connects, but sends no request until release(): of several addresses only
-    one is to count an announce.
+    one is to count an announce. With patience (seconds) each request has that much time from when
+    it is first sent, and ask() adds further ones; deadline may then be infinite.
 
     replies has an entry for each request, in order: None while it is open, then an
     AnnounceReply, ScrapeReply, ErrorReply or Failure (timeout, invalid_response, or what the
@@ -227,17 +229,18 @@ class Exchange:
     WAITS = (GROWTH ** SENDS - 1) / (GROWTH - 1)
 
     __slots__ = (
-        "requests replies replied_at ipv6 deadline held connection_id connected_at reconnected"
-        " waiting pending wake_at"
+        "requests replies replied_at ipv6 deadline held patience connection_id connected_at"
+        " reconnected waiting pending wake_at"
     ).split()
 
-    def __init__(self, requests, ipv6, now, deadline, held=False):
+    def __init__(self, requests, ipv6, now, deadline, held=False, patience=None):
         self.requests = requests
         self.replies = [None] * len(requests)
         self.replied_at = [None] * len(requests)
         self.ipv6 = ipv6
         self.deadline = deadline
         self.held = held
+        self.patience = patience
         self.reconnected = False
         self.waiting = []
         self.pending = {}
@@ -246,16 +249,15 @@ class Exchange:
 
     @property
     def finished(self) -> bool:
-        return None not in self.replies
+        return not self.pending and not self.waiting
 
     def is_connected(self, now: float) -> bool:
         """Whether there is a connection id that may still be used."""
         return self.connection_id is not None and now - self.connected_at < CONNECTION_LIFETIME
 
     def take_due_datagrams(self, now: float) -> list:
-        """Returns the datagrams to send now and sets wake_at; at the deadline, ends in timeouts."""
-        if now >= self.deadline:
-            self._time_out(now)
+        """Returns the datagrams to send now and sets wake_at; what is late ends in timeouts."""
+        self._time_out(now)
         if self.finished:
             return []
         if self.connection_id is not None and not self.is_connected(now):
@@ -269,7 +271,7 @@ class Exchange:
                 pending.next_send = now + pending.wait
                 pending.wait *= self.GROWTH
             if pending.sends == self.SENDS:
-                pending.next_send = self.deadline
+                pending.next_send = pending.deadline
             if pending.next_send < wake_at:
                 wake_at = pending.next_send
         self.wake_at = wake_at
@@ -294,6 +296,7 @@ class Exchange:
                 self.reconnected = True
                 self._connect(now)
             else:
+                self.reconnected = False
                 self._settle(pending.index, reply, now)
         elif isinstance(reply, (Failure, ErrorReply)):
             self.fail(reply, now)
@@ -302,6 +305,19 @@ class Exchange:
             self.connected_at = now
         self._fill(now)
         return now - pending.first_sent
+
+    def ask(self, request, now: float) -> int:
+        """Adds a request and returns its index among the replies."""
+        index = len(self.requests)
+        self.requests.append(request)
+        self.replies.append(None)
+        self.replied_at.append(None)
+        self.waiting.append(index)
+        if self.connection_id is None and not self.pending:
+            # The connect before it was in vain.
+            self._connect(now)
+        self._fill(now)
+        return index
 
     def release(self, now: float) -> None:
         """Lets an exchange that was held at its connect go on to its requests."""
@@ -327,8 +343,9 @@ class Exchange:
         transaction_id = new_transaction_id()
         while transaction_id in self.pending:
             transaction_id = new_transaction_id()
-        wait = (self.deadline - now) / self.WAITS
-        self.pending[transaction_id] = Pending(request, index, now, wait)
+        deadline = self.deadline if self.patience is None else now + self.patience
+        wait = (deadline - now) / self.WAITS
+        self.pending[transaction_id] = Pending(request, index, now, deadline, wait)
         self.wake_at = now
 
     def _fill(self, now):
@@ -351,15 +368,19 @@ class Exchange:
         self.replied_at[index] = now
 
     def _time_out(self, now):
-        """Ends what is open, each request with the number of times that it was sent in vain."""
-        for pending in list(self.pending.values()):
+        """Ends what is late, each request with the number of times that it was sent in vain."""
+        for transaction_id, pending in list(self.pending.items()):
+            if now < pending.deadline:
+                continue
             action, sends = ACTIONS[pending.request.action], pending.sends
             failure = Failure("timeout", "no reply to {} (sent {} times)".format(action, sends))
             if pending.index is None:
                 self.fail(failure, now)
             elif sends:
+                del self.pending[transaction_id]
                 self._settle(pending.index, failure, now)
-        self.fail(Failure("timeout", "connected, but its turn did not come"), now)
+        if now >= self.deadline:
+            self.fail(Failure("timeout", "connected, but its turn did not come"), now)
 
 
 # --- end of carried region: udp exchange ---
