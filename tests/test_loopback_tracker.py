@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """The loopback tracker itself, asked through plain sockets and urllib, not by our own clients."""
+import base64
+import hashlib
 import json
 import os
 import signal
@@ -17,8 +19,10 @@ import bencode
 import pytest
 import trustme
 from helpers import ROOT, SOON, run_command, run_script, wait_until
-from loopback_faults import HTTP_FAULTS
-from loopback_tracker import LoopbackTracker, has_ipv6, join_address
+from loopback_faults import HTTP_FAULTS, WS_FAULTS
+from loopback_tracker import (
+    LoopbackTracker, has_ipv6, join_address, made_up_counts, made_up_info_hash
+)
 
 SCRIPT = os.path.join("tests", "loopback_tracker.py")
 HASH = bytes(range(100, 120))
@@ -26,6 +30,10 @@ OTHER_HASH = bytes(range(200, 220))
 PEER_ID = b"-LT0001-abcdefghijkl"
 OTHER_PEER_ID = b"-LT0001-mnopqrstuvwx"
 FINE_FAULTS = [name for name, fault in HTTP_FAULTS.items() if fault.fine]
+FINE_WS_FAULTS = [name for name, fault in WS_FAULTS.items() if fault.fine]
+TEXT_HASH, OTHER_TEXT_HASH = HASH.decode("latin-1"), OTHER_HASH.decode("latin-1")
+# Of RFC 6455, where they stand as an example.
+WS_KEY, WS_ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here: give lo the address ::1")
 
 
@@ -76,6 +84,101 @@ class UdpClient:
         reply = self.exchange(scrape_request(self.connect(), *info_hashes))
         assert reply[:8] == struct.pack(">ii", 2, 9), reply
         return struct.unpack(">{}i".format(3 * len(info_hashes)), reply[8:])
+
+
+class WsClient:
+    """A connection to the WebSocket tracker, upgraded by hand."""
+
+    def __init__(self, tracker, path="/", context=None, headers="Sec-WebSocket-Version: 13\r\n"):
+        self.socket = socket.create_connection(("127.0.0.1", tracker.http_port), timeout=5)
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
+        self.stream = self.socket.makefile("rb")
+        self.socket.sendall((
+            "GET {} HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n"
+            "Sec-WebSocket-Key: {}\r\n{}\r\n"
+        ).format(path, WS_KEY, headers).encode())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stream.close()
+        self.socket.close()
+
+    def read_head(self):
+        """Return the status line of the upgrade and its headers, their names in lower case."""
+        lines = iter(lambda: self.stream.readline().decode("latin-1").rstrip("\r\n"), "")
+        status = next(lines)
+        return status, {line.split(": ")[0].lower(): line.split(": ")[1] for line in lines}
+
+    def upgrade(self):
+        status, headers = self.read_head()
+        if status.startswith("HTTP/1.1 103"):
+            status, headers = self.read_head()
+        assert status == "HTTP/1.1 101 Switching Protocols"
+        assert headers["sec-websocket-accept"] == WS_ACCEPT
+        return self
+
+    def send_frame(self, payload, first=0x81, mask=b"\x01\x02\x03\x04"):
+        size = bytes([0x80 | len(payload)])
+        if len(payload) > 125:
+            size = b"\xfe" + struct.pack(">H", len(payload))
+        masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+        self.socket.sendall(bytes([first]) + size + mask + masked)
+
+    def send(self, **pairs):
+        self.send_frame(json.dumps(pairs).encode())
+
+    def read_frame(self):
+        """Return (first byte, payload) of a frame, b"" for both at the end of the stream."""
+        head = self.stream.read(2)
+        if not head:
+            return b"", b""
+        length = head[1]
+        if length > 125:
+            length = int.from_bytes(self.stream.read(2 if length == 126 else 8), "big")
+        return head[:1], self.stream.read(length)
+
+    def read_message(self):
+        """Return the next message; a ping is answered, fragments are put together."""
+        message = b""
+        while True:
+            first, payload = self.read_frame()
+            assert first, "the connection has ended"
+            opcode = first[0] & 15
+            if opcode == 9:
+                self.send_frame(payload, 0x8a)
+            elif opcode < 8:
+                message += payload
+                if first[0] & 0x80:
+                    return message
+
+    def ask(self, **pairs):
+        self.send(**pairs)
+        return json.loads(self.read_message().decode())
+
+    def announce(self, **changed):
+        return self.ask(**ws_announce(**changed))
+
+    def scrape(self, *info_hashes):
+        """Return the files of a scrape of some info hashes, texts."""
+        answer = self.ask(action="scrape", info_hash=info_hashes)
+        assert answer["action"] == "scrape"
+        return answer["files"]
+
+
+def ws_announce(**changed):
+    pairs = {
+        "action": "announce", "info_hash": TEXT_HASH, "peer_id": PEER_ID.decode(), "left": 0,
+        "uploaded": 0, "downloaded": 0, "event": "started", "numwant": 0, "offers": [],
+    }
+    pairs.update(changed)
+    return {name: value for name, value in pairs.items() if value is not None}
+
+
+def ws_counts(seeders, completed, leechers):
+    return {"complete": seeders, "incomplete": leechers, "downloaded": completed}
 
 
 def connect_request(transaction_id=7):
@@ -390,6 +493,181 @@ def test_https():
             assert response.getcode() == 200
 
 
+# WebSocket
+
+
+def test_udp_and_http_and_websocket_share_counts(tracker):
+    with WsClient(tracker).upgrade() as ws, UdpClient(tracker) as client:
+        assert ws.announce(left=5) == {
+            "complete": 0, "incomplete": 1, "action": "announce", "interval": 120,
+            "info_hash": TEXT_HASH,
+        }
+        assert client.announce(left=0, event=1) == (120, 1, 1, b"")
+        assert ws.ask(action="scrape", info_hash=TEXT_HASH) == {
+            "action": "scrape",
+            "files": {TEXT_HASH: ws_counts(1, 1, 1)},
+            "flags": {"min_request_interval": 600},
+        }
+        answer = fetch_answer(tracker.http_url + query(peer_id=OTHER_PEER_ID, compact="1"))
+        assert (answer[b"complete"], answer[b"incomplete"]) == (2, 1)
+        # The peer over WebSocket is given to nobody.
+        assert answer[b"peers"] == compact("127.0.0.1", 6881)
+        assert client.scrape(HASH) == (2, 1, 1)
+
+
+def test_a_scrape_over_websocket_may_be_of_several_or_of_all(tracker):
+    tracker.add_peer(OTHER_HASH, "198.51.100.7", 1000)
+    with WsClient(tracker).upgrade() as ws:
+        assert ws.scrape(TEXT_HASH, OTHER_TEXT_HASH, TEXT_HASH) == {
+            TEXT_HASH: ws_counts(0, 0, 0), OTHER_TEXT_HASH: ws_counts(1, 0, 0),
+        }
+        assert ws.ask(action="scrape")["files"] == {OTHER_TEXT_HASH: ws_counts(1, 0, 0)}
+        assert ws.scrape() == {}
+
+
+def test_a_peer_over_websocket_leaves_when_it_stops_or_its_connection_ends(tracker):
+    with WsClient(tracker).upgrade() as ws, WsClient(tracker).upgrade() as other:
+        ws.announce()
+        ws.announce(info_hash=OTHER_TEXT_HASH)
+        other.announce(peer_id=OTHER_PEER_ID.decode())
+        assert ws.announce(event="stopped")["complete"] == 1
+        assert tracker.swarm(HASH) == (1, 0, 0)
+        ws.announce()
+        assert tracker.swarm(HASH) == (2, 0, 0)
+        ws.send_frame(struct.pack(">H", 1000) + b"bye", 0x88)
+        assert ws.read_frame() == (b"\x88", struct.pack(">H", 1000) + b"bye")
+        assert ws.read_frame() == (b"", b"")
+        wait_until(lambda: tracker.swarm(HASH) == (1, 0, 0))
+        assert tracker.swarm(OTHER_HASH) == (0, 0, 0)
+    wait_until(lambda: tracker.swarm(HASH) == (0, 0, 0))
+    wait_until(lambda: tracker.open_connections == 0)
+    closes = [record.fields["code"] for record in tracker.requests if record.action == "close"]
+    assert closes == [1000, 1006]
+
+
+def test_what_arrives_over_websocket_is_recorded(tracker):
+    with WsClient(tracker, "/announce?passkey=1").upgrade() as ws:
+        ws.announce(left=7, event=None)
+        ws.scrape(TEXT_HASH, OTHER_TEXT_HASH)
+        ws.send_frame(b"are you there?", 0x89)
+        assert ws.read_frame() == (b"\x8a", b"are you there?")
+        ws.send_frame(b"unasked", 0x8a)
+        ws.send_frame(b"hello")
+        ws.read_message()
+        ws.send_frame(b"", 0x88)
+        assert ws.read_frame() == (b"\x88", b"")
+        address = ws.socket.getsockname()
+    upgrade, announce, scrape, ping, pong, other, close = tracker.requests
+    assert {record.protocol for record in tracker.requests} == {"ws"}
+    assert {record.address for record in tracker.requests} == {address}
+    assert (upgrade.action, upgrade.fields["target"]) == ("upgrade", "/announce?passkey=1")
+    assert ("Sec-WebSocket-Key", WS_KEY) in upgrade.fields["headers"]
+    sent = ws_announce(left=7, event=None, info_hash=HASH, peer_id=PEER_ID)
+    assert announce.action == "announce"
+    assert json.loads(announce.fields.pop("message").decode())["info_hash"] == TEXT_HASH
+    assert announce.fields == dict(sent, info_hashes=[HASH], path="/announce")
+    assert (scrape.action, scrape.fields["info_hashes"]) == ("scrape", [HASH, OTHER_HASH])
+    assert (ping.action, ping.fields["payload"]) == ("ping", b"are you there?")
+    assert (pong.action, pong.fields["payload"]) == ("pong", b"unasked")
+    assert (other.action, other.fields["message"]) == ("other", b"hello")
+    assert (close.action, close.fields["code"]) == ("close", 1005)
+
+
+@pytest.mark.parametrize(
+    "message, reason",
+    [
+        (ws_announce(info_hash=None), "invalid info_hash"),
+        (ws_announce(info_hash=HASH.hex()), "invalid info_hash"),
+        (ws_announce(info_hash=TEXT_HASH[1:] + "\u20ac"), "invalid info_hash"),
+        (ws_announce(peer_id="short"), "invalid peer_id"),
+        (ws_announce(event="paused"), "invalid event"),
+        (ws_announce(left="0"), "invalid left"),
+        (ws_announce(numwant=-1), "invalid numwant"),
+        ({"action": "scrape", "info_hash": [TEXT_HASH, "short"]}, "invalid info_hash"),
+        ({"action": "news"}, "invalid action in WS request: news"),
+        ([], "the message is not a JSON object"),
+    ],
+)
+def test_a_bad_message_is_a_failure_and_the_next_is_answered(tracker, message, reason):
+    with WsClient(tracker).upgrade() as ws:
+        ws.send_frame(json.dumps(message).encode())
+        assert json.loads(ws.read_message().decode()) == {"failure reason": reason}
+        assert tracker.swarm(HASH) == (0, 0, 0)
+        assert ws.announce()["complete"] == 1
+
+
+def test_a_message_may_come_in_fragments_and_as_binary(tracker):
+    message = json.dumps(ws_announce()).encode()
+    with WsClient(tracker).upgrade() as ws:
+        ws.send_frame(message[:9], 0x02)
+        ws.send_frame(b"between", 0x89)
+        assert ws.read_frame() == (b"\x8a", b"between")
+        ws.send_frame(message[9:], 0x80)
+        assert json.loads(ws.read_message().decode())["complete"] == 1
+
+
+@pytest.mark.parametrize(
+    "frame, code",
+    [
+        (b"\x81\x05hello", 1002),
+        (b"\xc1\x80\0\0\0\0", 1002),
+        (b"\x83\x80\0\0\0\0", 1002),
+        (b"\x80\x80\0\0\0\0", 1002),
+        (b"\x09\x80\0\0\0\0", 1002),
+        (b"\x89\xfe\0\x7e", 1002),
+        (b"\x01\x81\0\0\0\0{\x81\x81\0\0\0\0{", 1002),
+        (b"\x88\x81\0\0\0\0\x03", 1002),
+        (b"\x81\x81\0\0\0\0\xff", 1007),
+        (b"\x81\xff\x80\0\0\0\0\0\0\0", 1009),
+    ],
+)
+def test_what_no_client_may_send_closes_the_connection(tracker, frame, code):
+    with WsClient(tracker).upgrade() as ws:
+        ws.socket.sendall(frame)
+        assert ws.read_frame() == (b"\x88", struct.pack(">H", code))
+        assert ws.read_frame() == (b"", b"")
+    assert tracker.requests[1].action == "broken"
+
+
+def test_a_bad_upgrade_is_a_400(tracker):
+    with WsClient(tracker, headers="Sec-WebSocket-Version: 12\r\n") as ws:
+        status, headers = ws.read_head()
+        assert status == "HTTP/1.1 400 Bad Request"
+        assert headers["sec-websocket-version"] == "13, 8"
+        assert ws.stream.read() == b"Missing or invalid Sec-WebSocket-Version header"
+
+
+def test_wss():
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    with LoopbackTracker(tls=server) as tracker:
+        assert tracker.ws_url == "wss://localhost:{}/".format(tracker.http_port)
+        with WsClient(tracker, context=client).upgrade() as ws:
+            assert ws.announce()["complete"] == 1
+
+
+# Counts that no peer made
+
+
+def test_counts_that_are_set_are_what_scrape_gives(tracker):
+    tracker.add_peer(HASH, "198.51.100.7", 1000)
+    tracker.set_counts(HASH, 7, 8, 9)
+    tracker.make_up_torrents(300)
+    made_up = [made_up_info_hash(number) for number in range(300)]
+    assert made_up[12] == hashlib.sha1(b"12").digest()
+    numbers = [made_up_counts(info_hash) for info_hash in made_up]
+    assert 100 < numbers.count((0, 0, 0)) < 200 and max(numbers).seeders > 500
+    with UdpClient(tracker) as client, WsClient(tracker).upgrade() as ws:
+        assert client.scrape(HASH, *made_up[:73]) == (7, 8, 9) + sum(numbers[:73], ())
+        files = ws.scrape(TEXT_HASH, made_up[299].decode("latin-1"))
+        assert list(files.values()) == [ws_counts(7, 8, 9), ws_counts(*numbers[299])]
+    files = fetch_answer(tracker.http_url + "/scrape")[b"files"]
+    assert len(files) == 301 and files[HASH] == counts(7, 8, 9)
+
+
 # Life
 
 
@@ -408,7 +686,7 @@ def test_a_tracker_can_come_back_on_its_ports(tracker):
 ALL_AT_ONCE = """
 import gc, logging, socket, sys
 sys.path.insert(0, {tests!r})
-from loopback_tracker import HTTP_FAULTS, LoopbackTracker
+from loopback_tracker import HTTP_FAULTS, LoopbackTracker, WS_FAULTS
 logging.getLogger('asyncio').setLevel(logging.ERROR)
 with LoopbackTracker() as tracker:
     connections = []
