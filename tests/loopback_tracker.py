@@ -74,6 +74,7 @@ HTTP_HEAD_LIMIT = 65536
 HEALTH_PATH = "/api/health_check"
 
 WS_ACCEPT_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+INVALID_EVENT = "invalid event"
 WS_EVENTS = (None, "", "empty", "update", "started", "stopped", "completed")
 WS_SCRAPE_FLAGS = {"min_request_interval": 600}
 WS_MESSAGE_LIMIT = 100 << 20
@@ -716,13 +717,11 @@ class WsExchange:
             return "invalid info_hash"
         if not isinstance(fields.get("peer_id"), bytes) or len(fields["peer_id"]) != 20:
             return "invalid peer_id"
-        if fields.get("event") not in WS_EVENTS:
-            return "invalid event"
         for name in ("left", "uploaded", "downloaded", "numwant"):
             # Other trackers refuse what is no number, or take it for something else.
             if type(fields.get(name, 0)) is not int or fields.get(name, 0) < 0:
                 return "invalid " + name
-        return None
+        return None if fields.get("event") in WS_EVENTS else INVALID_EVENT
 
     def _problem_of_upgrade(self):
         headers = lower_case_headers(self.fields)
@@ -737,6 +736,10 @@ class WsExchange:
     def answer(self):
         """Return the right answer as a dictionary; an announce changes the swarm."""
         problem = self.problem()
+        if problem == INVALID_EVENT:
+            # The one thing that is wrong with an announce which is understood otherwise.
+            info_hash = self.fields["info_hash"].decode("latin-1")
+            return {"action": "announce", "failure reason": problem, "info_hash": info_hash}
         if problem:
             return {"failure reason": problem}
         return self._announce() if self.action == "announce" else self._scrape()
@@ -852,7 +855,9 @@ class WsConnection:
         if self._fault not in WS_FAULTS and self._fault is not None:
             await self.http.respond(b"no such fault\n", "404 Not Found")
         elif problem:
-            await self.http.respond(problem.encode(), "400 Bad Request", "text/html", {
+            known = self.http.fields["method"] == "GET"
+            status = "400 Bad Request" if known else "405 Method Not Allowed"
+            await self.http.respond(problem.encode(), status, "text/html", {
                 "Sec-WebSocket-Version": "13, 8",
             })
         else:
