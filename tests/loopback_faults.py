@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""What the loopback tracker can do wrong or oddly, by name: UDP_FAULTS and HTTP_FAULTS.
+"""What the loopback tracker can do wrong or oddly, by name: UDP_FAULTS, HTTP_FAULTS, WS_FAULTS.
 
 To add a fault, add a row to a table below, under the actions that it concerns (requests of other
 actions get the right answer):
@@ -10,7 +10,9 @@ a name; what the tracker does, which begins with "fine" where a client has to co
 what it does in place of the right answer. Over UDP that is a function of a UdpQuery, which sends
 what it likes with query.send(); query.answer() is the right reply, in bytes. Over HTTP it is a
 coroutine function of an HttpExchange, which writes what it likes with exchange.write() or
-respond(); the connection is closed when it ends. Most rows need no function of their own: those
+respond(); the connection is closed when it ends. Over WebSocket it is one of a WsExchange, which is
+the upgrade or a message: the connection is closed when an upgrade ends without exchange.upgrade(),
+but goes on after a message, until exchange.end(). Most rows need no function of their own: those
 above each table, as changed(), error(), respond(), answer(), send() and redirect(), make one.
 
 Then say what the fault comes to in the tables of test_fault_matrix.py, which fails until every fault
@@ -20,6 +22,7 @@ import asyncio
 import binascii
 import gzip
 import itertools
+import json
 import socket
 import struct
 import zlib
@@ -39,12 +42,16 @@ class Fault(namedtuple("Fault", "description actions answer")):
 
 UDP_FAULTS = {}
 HTTP_FAULTS = {}
+WS_FAULTS = {}
 # These happen before a request is read: where they are the tracker's own, not in a path.
 HANDSHAKE_FAULTS = ("silent-handshake", "drip-handshake", "reset-handshake")
 
 CONNECT, ANNOUNCE, SCRAPE, ERROR = range(4)
 DRIP_SECONDS = 0.1
 RESET_SECONDS = 0.1
+
+# The opcodes of WebSocket frames.
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 # What a hostile tracker sends to take over a terminal or to forge a line of a report.
 HOSTILE_LINE = "\x1b[31mred\x07\x7f\x9b32m \u202eevil\u200f"
@@ -199,6 +206,43 @@ def made_up_peers(count, length):
     return b"".join(prefix + struct.pack(">HH", number, 6881) for number in range(1, count + 1))
 
 
+def scrape_of(choose):
+    """A scrape reply for what a function makes of the info hashes asked for."""
+    return asked(lambda query: choose(query.fields["info_hashes"]))
+
+
+def asked(choose):
+    """As scrape_of(), but with a function of the query; a request with a wrong id is an error."""
+    def answer(query):
+        right = query.answer()
+        right_action = right[:4] == struct.pack(">i", SCRAPE)
+        query.send(query.scrape_reply(choose(query)) if right_action else right)
+    return answer
+
+
+def in_random_order(query):
+    info_hashes = query.fields["info_hashes"]
+    return query.tracker.random.sample(info_hashes, len(info_hashes))
+
+
+def known_hashes(query):
+    return list(filter(query.tracker.knows, query.fields["info_hashes"]))
+
+
+def answer_then_fall_silent(query):
+    """Answer as many requests as the tracker's scrapes_answered says."""
+    if query.tracker.scrapes_answered > 0:
+        query.tracker.scrapes_answered -= 1
+        query.send(query.answer())
+
+
+def answer_within(seconds):
+    """The right reply after a random time, so that replies overtake each other."""
+    return lambda query: query.send_later(
+        seconds * query.tracker.random.random(), query.answer()
+    )
+
+
 enter_udp_faults(("connect", "announce", "scrape"), [
     ("silent", "never answers", lambda query: None),
     ("slow", "fine, but each reply comes after a second",
@@ -286,6 +330,33 @@ enter_udp_faults(("scrape",), [
     ("scrape-negative", "a scrape reply with numbers below zero", scrape_numbers(-1, -2, -3)),
     ("error-on-scrape", "an error reply to scrape; announce works",
      error(b"scrape is not allowed")),
+
+    # Orders, and numbers of entries
+    ("scrape-sorted", "a scrape reply in the order of the info hashes, not that of the request",
+     scrape_of(sorted)),
+    ("scrape-reversed", "a scrape reply in the reverse order of the request",
+     scrape_of(lambda info_hashes: info_hashes[::-1])),
+    ("scrape-random", "a scrape reply in random order, another each time",
+     asked(in_random_order)),
+    ("scrape-sorted-distinct", "as scrape-sorted, and an entry for each hash once, as Torrust's",
+     scrape_of(lambda info_hashes: sorted(set(info_hashes)))),
+    ("scrape-first-50", "a scrape reply for the first 50 info hashes",
+     scrape_of(lambda info_hashes: info_hashes[:50])),
+    ("scrape-first-70", "a scrape reply for the first 70 info hashes, as aquatic's",
+     scrape_of(lambda info_hashes: info_hashes[:70])),
+    ("scrape-known", "a scrape reply without entries for torrents that the tracker does not know",
+     asked(known_hashes)),
+    ("scrape-one-extra", "a scrape reply with an entry too many, of zeros",
+     changed(lambda reply: reply + bytes(12))),
+
+    # Times
+    ("scrape-then-silent", "answers the first requests (the tracker's scrapes_answered), no others",
+     answer_then_fall_silent),
+    ("scrape-delayed", "fine: a scrape reply comes 50 ms later",
+     lambda query: query.send_later(0.05, query.answer())),
+    ("scrape-overtaking", "fine: scrape replies come within 50 ms, and overtake each other",
+     answer_within(0.05)),
+    ("scrape-doubled", "fine: a scrape reply comes again 10 ms later", answer_twice(0.01)),
 ])
 
 
@@ -749,4 +820,454 @@ enter_http_faults(("scrape",), [
     ("hex-hashes", "info hashes as 40 hex digits", answer(with_hashes(binascii.hexlify))),
     ("odd-hashes", "info hashes that lack their last byte",
      answer(with_hashes(lambda info_hash: info_hash[:-1]))),
+])
+
+
+# WebSocket
+
+
+def ws_frame(payload, opcode=TEXT, final=True, reserved=0, mask=None, length=None):
+    """Return a frame of RFC 6455; length: one that it only says it has, in eight bytes."""
+    first = bytes([(0x80 if final else 0) | reserved << 4 | opcode])
+    bit = 0x80 if mask else 0
+    if length is not None:
+        head = bytes([bit | 127]) + struct.pack(">Q", length)
+    elif len(payload) < 126:
+        head = bytes([bit | len(payload)])
+    elif len(payload) < 65536:
+        head = bytes([bit | 126]) + struct.pack(">H", len(payload))
+    else:
+        head = bytes([bit | 127]) + struct.pack(">Q", len(payload))
+    if mask:
+        payload = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    return first + head + (mask or b"") + payload
+
+
+def ws_close(code, reason=""):
+    """Return the payload of a close frame."""
+    return struct.pack(">H", code) + reason.encode()
+
+
+def enter_ws_faults(actions, rows):
+    """Enter faults (name, description, answer) that concern requests of these actions alone."""
+    for name, description, answer in rows:
+        WS_FAULTS[name] = Fault(description, actions, answer)
+
+
+def over_http(fault):
+    """What a fault of the table above does, in place of the upgrade."""
+    return lambda exchange: fault(exchange.http)
+
+
+def upgrade(change):
+    """The upgrade, but what is sent is made by a function of the right head; then it goes on."""
+    async def do(exchange):
+        await exchange.upgrade(change(exchange.usual_body()))
+    return do
+
+
+def lower_case_head(head):
+    """Return the head of a response with its headers in lower case and reverse order."""
+    status, *headers = head.decode("latin-1").rstrip().split("\r\n")
+    pairs = [header.partition(": ") for header in reversed(headers)]
+    lines = [status] + ["{}: {}".format(name.lower(), value) for name, _, value in pairs]
+    return "\r\n".join(lines + ["", ""]).encode()
+
+
+async def upgrade_after_a_second(exchange):
+    await asyncio.sleep(1)
+    await exchange.upgrade()
+
+
+async def upgrade_and_close(exchange):
+    await exchange.upgrade()
+    await exchange.close(ws_close(1001, "going away"))
+
+
+def say(change):
+    """The right answer, but its dictionary is changed by a function; failures are as they were."""
+    async def do(exchange):
+        if exchange.problem():
+            await exchange.respond()
+        else:
+            await exchange.respond(change(exchange.answer()))
+    return do
+
+
+def say_text(data):
+    """A text message of these bytes, or of what a function makes of the right answer's."""
+    return send(lambda body: ws_frame(data(body) if callable(data) else data))
+
+
+def say_twice(change):
+    """What a function makes of the right answer's dictionary, and after it the right answer."""
+    async def do(exchange):
+        right = exchange.answer()
+        if not exchange.problem():
+            await exchange.respond(change(right))
+        await exchange.respond(right)
+    return do
+
+
+def with_first(pair):
+    """A function that puts a key and value, in JSON, at the head of a JSON object."""
+    return lambda body: b"{" + pair + b"," + body[1:]
+
+
+def refusal(reason, *keys):
+    """A failure reason; with keys of the right answer."""
+    return say(lambda right: with_keys(
+        {"failure reason": reason}, {key: right[key] for key in keys if key in right}
+    ))
+
+
+def refusal_of_message(reason):
+    """A failure reason with action and info hash, where the answer would have them."""
+    return refusal(reason, "action", "info_hash")
+
+
+def offer(answer, number=0):
+    """Return an offer of another peer that nobody asked for, beside this answer."""
+    return {
+        "action": "announce",
+        "info_hash": answer.get("info_hash", OFFERED_HASH),
+        "offer": {"type": "offer", "sdp": "v=0\r\no=- {} 2 IN IP4 127.0.0.1\r\n".format(number)},
+        "offer_id": "{:020d}".format(number),
+        "peer_id": "-LT0001-offering0000",
+    }
+
+
+def offers_first(count):
+    async def do(exchange):
+        right = exchange.answer()
+        for number in range(count):
+            await exchange.respond(offer(right, number))
+        await exchange.respond(right)
+    return do
+
+
+async def offer_without_end(exchange):
+    data = ws_frame(json.dumps(offer(exchange.answer())).encode()) * 100
+    await flood(b"", data)(exchange)
+
+
+async def ping_first(exchange):
+    await exchange.ping(b"are you there?")
+    await exchange.respond()
+
+
+async def answer_in_fragments(exchange):
+    body = exchange.usual_body()
+    await exchange.write(ws_frame(body[:10], final=False))
+    await exchange.ping(b"between fragments")
+    await exchange.write(ws_frame(body[10:20], CONTINUATION, final=False))
+    await exchange.write(ws_frame(b"", CONTINUATION, final=False))
+    await exchange.write(ws_frame(body[20:], CONTINUATION))
+
+
+async def answer_byte_by_byte(exchange):
+    for byte in ws_frame(exchange.usual_body()):
+        await exchange.write(bytes([byte]))
+        await asyncio.sleep(0.001)
+
+
+async def answer_after_a_second(exchange):
+    await asyncio.sleep(1)
+    await exchange.respond()
+
+
+async def answer_unless_peer_id_is_taken(exchange):
+    key = exchange.fields.get("info_hash"), exchange.fields.get("peer_id")
+    if exchange.problem() or exchange.tracker.ws_peers.get(key) in (None, exchange.connection):
+        await exchange.respond()
+
+
+async def ignore(exchange):
+    """Say nothing to the message; the connection goes on."""
+
+
+async def end(exchange):
+    exchange.end()
+
+
+def close(payload):
+    return lambda exchange: exchange.close(payload)
+
+
+def in_aquatic_order(right):
+    keys = ("action", "info_hash", "complete", "incomplete", "interval", "files")
+    return {key: right[key] for key in keys if key in right}
+
+
+def with_text_for_numbers(right):
+    return {
+        key: str(value) if isinstance(value, int) else value for key, value in right.items()
+    }
+
+
+def with_files(change):
+    """A scrape answer whose files are what a function makes of the right ones."""
+    return say(lambda right: with_keys(right, {"files": change(right["files"])}))
+
+
+def each_file(change):
+    """A scrape answer whose entries are what a function makes of the right ones."""
+    return with_files(lambda files: {key: change(entry) for key, entry in files.items()})
+
+
+def padded(length):
+    """A function that makes JSON as long as this with spaces before its end."""
+    return lambda body: body[:-1] + b" " * (length - len(body)) + body[-1:]
+
+
+async def leave_out_unknown_hashes(exchange):
+    def known(files):
+        return {
+            key: entry for key, entry in files.items()
+            if exchange.tracker.knows(key.encode("latin-1"))
+        }
+    await with_files(known)(exchange)
+
+
+OFFERED_HASH = "offered info hash 01"
+FURTHER_HASH = "further info hash 01"
+HALF = b'{"action":"announce","comp'
+FRAGMENT = ws_frame(b'{"action":"announce","padding":"', final=False)
+
+enter_ws_faults((), [
+    ("none", "fine: no fault, also where one is set for all connections", ignore),
+])
+enter_ws_faults(("upgrade",), [
+    # Silence, and connections that break
+    ("silent-upgrade", "accepts the request for an upgrade and says nothing", hold),
+    ("close-upgrade", "closes the connection without a word, as aquatic does", send(b"")),
+    ("reset-upgrade", "breaks the connection off with a TCP reset", reset),
+    ("slow-upgrade", "fine, but the upgrade comes after a second",
+     upgrade_after_a_second),
+    ("silent-after-upgrade", "the upgrade, then silence", send(lambda head: head, hold)),
+    ("close-after-upgrade", "the upgrade, then a close frame 1001", upgrade_and_close),
+    ("end-after-upgrade", "the upgrade, then the end of the connection",
+     send(lambda head: head)),
+    ("reset-after-upgrade", "the upgrade, then a TCP reset", send(lambda head: head, reset)),
+
+    # Other responses
+    ("status-400", "400 with a line of text",
+     over_http(respond(b"Invalid Upgrade header", "400 Bad Request", "text/html"))),
+    ("html-403", "an HTML page under 403", over_http(respond(PAGE, "403 Forbidden", "text/html"))),
+    ("html-control-characters", "a page under 403 with ESC, newlines, C1 and direction marks",
+     over_http(respond(HOSTILE_TEXT.encode(), "403 Forbidden", "text/html"))),
+    ("html", "an HTML page under 200", over_http(respond(PAGE, content_type="text/html"))),
+    ("failure-http", "a bencoded failure reason under 200, as a tracker that only knows HTTP",
+     over_http(respond(FAILURE))),
+    ("redirect", "a redirect to the same server", over_http(redirect(to("none")))),
+    ("reason-phrase-control-characters", "404, its phrase with ESC, C1 and direction marks",
+     over_http(respond(b"", "404 " + HOSTILE_LINE))),
+
+    # Heads
+    ("wrong-accept", "the upgrade with a Sec-WebSocket-Accept for another key",
+     upgrade(lambda head: head.replace(b"Accept: ", b"Accept: AAAA"))),
+    ("missing-accept", "the upgrade without Sec-WebSocket-Accept",
+     upgrade(lambda head: head[:head.index(b"Sec-WebSocket-Accept")] + b"\r\n")),
+    ("lower-case-headers", "fine: the headers in lower case and another order, as aquatic's",
+     upgrade(lower_case_head)),
+    ("first-frame-in-upgrade", "fine: an offer in the same segment as the upgrade",
+     upgrade(lambda head: head + ws_frame(json.dumps(offer({})).encode()))),
+    ("early-hints", "fine: 103 Early Hints before the upgrade",
+     upgrade(lambda head: b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + head)),
+    ("drip-status-line", "a status line without end, byte by byte",
+     drip(b"HTTP/1.1 101 ", b"O")),
+    ("drip-headers", "headers without end, byte by byte",
+     drip(b"HTTP/1.1 101 Switching Protocols\r\n", b"X-A: b\r\n")),
+    ("endless-early-hints", "103 Early Hints without end",
+     flood(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)),
+    ("endless-headers", "headers without end",
+     flood(b"HTTP/1.1 101 Switching Protocols\r\n", b"X-Header: value\r\n" * 1000)),
+    ("endless-header-line", "a header line without end",
+     flood(b"HTTP/1.1 101 Switching Protocols\r\nX-Header: ", b"v" * 65536)),
+    ("not-http", "the greeting of a mail server", send(b"220 mail.example ESMTP\r\n")),
+    ("binary-junk", "bytes of all values", send(bytes(range(256)) * 4)),
+])
+enter_ws_faults(("announce", "scrape"), [
+    # Silence, and connections that break
+    ("silent", "takes messages and never answers them", ignore),
+    ("slow", "fine, but each answer comes after a second", answer_after_a_second),
+    ("silent-in-message", "half of an answer, then silence",
+     send(ws_frame(HALF, length=120), hold)),
+    ("close-in-message", "half of an answer, then the end of the connection",
+     send(ws_frame(HALF, length=120), end)),
+    ("reset-in-message", "half of an answer, then a TCP reset",
+     send(ws_frame(HALF, length=120), reset)),
+    ("close", "closes the TCP connection in place of an answer, as aquatic does", end),
+    ("reset", "breaks the connection off with a TCP reset", reset),
+    ("close-1000", "a close frame 1000 in place of an answer", close(ws_close(1000))),
+    ("close-1001", "a close frame 1001 with a reason in place of an answer",
+     close(ws_close(1001, "going away"))),
+    ("close-1008", "a close frame 1008 with a reason in place of an answer",
+     close(ws_close(1008, "torrent not registered"))),
+    ("close-1005", "a close frame with the code 1005, which none may have", close(ws_close(1005))),
+    ("close-empty", "a close frame without a code", close(b"")),
+    ("close-one-byte", "a close frame of one byte", close(b"\x03")),
+    ("close-control-characters", "a close frame whose reason has ESC, newlines, direction marks",
+     close(ws_close(1008, HOSTILE_TEXT))),
+    ("close-invalid-utf8", "a close frame whose reason is not UTF-8",
+     close(ws_close(1008) + b"refus\xe9")),
+
+    # Other messages and frames around the right answer
+    ("offer-first", "fine: an offer of another peer, then the right answer", offers_first(1)),
+    ("many-offers-first", "fine: 200 offers of other peers, then the right answer",
+     offers_first(200)),
+    ("other-action-first", "fine: an answer to another action, then the right one",
+     say_twice(lambda right: {
+         "announce": {"action": "scrape", "files": {}},
+         "scrape": {"action": "announce", "info_hash": FURTHER_HASH, "complete": 7,
+                    "incomplete": 7, "interval": 7}}[right["action"]])),
+    ("unknown-action-first", "fine: a message of an unknown action, then the right answer",
+     say_twice(lambda right: with_keys(right, {"action": "news", "text": "hello"}))),
+    ("twice", "fine: each answer twice", say_twice(lambda right: right)),
+    ("ping-first", "fine: a ping, and the right answer only after its pong", ping_first),
+    ("empty-ping-first", "fine: a ping without a payload, then the right answer",
+     send(lambda body: ws_frame(b"", PING) + ws_frame(body))),
+    ("pong-first", "fine: a pong that nobody asked for, then the right answer",
+     send(lambda body: ws_frame(b"unasked", PONG) + ws_frame(body))),
+    ("fragments", "fine: the answer in fragments, one of them empty, a ping between",
+     answer_in_fragments),
+    ("byte-by-byte", "fine: the answer comes byte by byte, a thousand a second at most",
+     answer_byte_by_byte),
+    ("binary", "fine: the answer as a binary message",
+     send(lambda body: ws_frame(body, BINARY))),
+
+    # Frames that RFC 6455 forbids
+    ("masked", "the answer is masked, which only a client's messages are",
+     send(lambda body: ws_frame(body, mask=b"\x01\x02\x03\x04"))),
+    ("reserved-bit", "the answer has a reserved bit set, as if it were compressed",
+     send(lambda body: ws_frame(body, reserved=4))),
+    ("unknown-opcode", "the answer in a frame with the opcode 3",
+     send(lambda body: ws_frame(body, 3))),
+    ("stray-continuation", "the answer as the continuation of nothing",
+     send(lambda body: ws_frame(body, CONTINUATION))),
+    ("text-in-fragments", "the first fragment of a message, then the answer as one of its own",
+     send(lambda body: ws_frame(body[:10], final=False) + ws_frame(body))),
+    ("fragmented-ping", "a ping that is a first fragment, then the right answer",
+     send(lambda body: ws_frame(b"ping", PING, final=False) + ws_frame(body))),
+    ("long-ping", "a ping of 126 bytes, then the right answer",
+     send(lambda body: ws_frame(b"p" * 126, PING) + ws_frame(body))),
+    ("length-highest-bit", "a length with the highest bit set",
+     send(lambda body: ws_frame(body, length=1 << 63))),
+
+    # What never ends, or is far too long
+    ("huge-length", "the beginning of a message of 2 GiB, then silence",
+     send(ws_frame(HALF, length=1 << 31), hold)),
+    ("drip-message", "a message without end, byte by byte",
+     drip(ws_frame(b'{"action":"announce",', length=1000000), b" ")),
+    ("endless-fragments", "a message of fragments without end",
+     flood(FRAGMENT, ws_frame(b"a" * 65536, CONTINUATION, final=False))),
+    ("endless-empty-fragments", "fragments of no bytes without end",
+     flood(FRAGMENT, ws_frame(b"", CONTINUATION, final=False) * 10000)),
+    ("endless-offers", "offers without end", offer_without_end),
+    ("endless-pings", "pings without end", flood(b"", ws_frame(b"and again", PING) * 1000)),
+
+    # Failure reasons
+    ("failure", "a failure reason, with action and info hash",
+     refusal_of_message("torrent not registered")),
+    ("failure-alone", "a failure reason without action and info hash",
+     refusal("torrent not registered")),
+    ("failure-empty", "a failure reason of no characters", refusal_of_message("")),
+    ("failure-not-text", "a failure reason that is a number", refusal_of_message(13)),
+    ("failure-control-characters", "a failure reason with ESC, newlines, C1 and direction marks",
+     refusal_of_message(HOSTILE_TEXT)),
+    ("failure-lone-surrogates", "a failure reason with halves of surrogate pairs",
+     say_text(with_first(b'"failure reason":"\\ud800 \\udfff"'))),
+
+    # JSON
+    ("not-json", "a line of text that is no JSON", say_text(b"Unexpected token")),
+    ("empty-message", "a message of no bytes", say_text(b"")),
+    ("json-array", "the answer within an array", say_text(lambda body: b"[" + body + b"]")),
+    ("json-null", "null", say_text(b"null")),
+    ("json-cut-off", "the answer without its last byte", say_text(lambda body: body[:-1])),
+    ("empty-object", "an object with nothing in it", say_text(b"{}")),
+    ("invalid-utf8", "an answer that is not UTF-8",
+     say_text(with_first(b'"a":"refus\xe9"'))),
+    ("lone-surrogates", "fine: a warning message with halves of surrogate pairs",
+     say_text(with_first(b'"warning message":"\\ud800 \\udfff"'))),
+    ("deep-nesting", "arrays in arrays, 100,000 deep",
+     say_text(with_first(b'"a":' + b"[" * 100000 + b"]" * 100000))),
+    ("not-a-number", "NaN and Infinity, which JSON does not have",
+     say_text(with_first(b'"a":NaN,"b":-Infinity'))),
+    ("huge-integer", "a number of 10,000 digits", say_text(with_first(b'"a":' + b"9" * 10000))),
+    ("huge-float", "fine: numbers too large for a float and with a fraction",
+     say_text(with_first(b'"a":1e999,"b":0.1'))),
+    ("aquatic-order", "fine: the keys as aquatic has them, in its order", say(in_aquatic_order)),
+    ("extra-keys", "fine: tracker id, warning message, a fraction, null, and nested values",
+     say(lambda right: with_keys(right, {
+         "tracker id": "id 1", "warning message": "please update", "min interval": 30.5,
+         "external ip": None, "nested": {"list": [1, [2, {}]], "true": True}}))),
+    ("warning-control-characters", "fine: a warning message with ESC, newlines, direction marks",
+     say(lambda right: with_keys(right, {"warning message": HOSTILE_TEXT}))),
+    ("control-characters-in-keys", "fine: a key with ESC, newlines and direction marks",
+     say(lambda right: with_keys(right, {HOSTILE_TEXT: HOSTILE_TEXT}))),
+])
+enter_ws_faults(("announce",), [
+    ("silent-announce", "never answers announce", ignore),
+    ("peer-id-taken", "fine: ignores an announce with a peer id of another open connection",
+     answer_unless_peer_id_is_taken),
+    ("failure-on-announce", "a failure reason to announce; scrape works",
+     refusal_of_message("torrent not registered")),
+    ("close-on-announce", "a close frame 1008 in place of an announce answer",
+     close(ws_close(1008, "torrent not registered"))),
+    ("other-hash-first", "fine: an answer for another info hash, then the right one",
+     say_twice(lambda right: with_keys(right, {"info_hash": FURTHER_HASH, "complete": 7}))),
+    ("other-hash", "an answer for another info hash alone",
+     say(lambda right: with_keys(right, {"info_hash": FURTHER_HASH}))),
+    ("missing-interval", "an announce answer without interval",
+     say(lambda right: without_keys(right, "interval"))),
+    ("missing-counts", "fine: an announce answer without complete and incomplete",
+     say(lambda right: without_keys(right, "complete", "incomplete"))),
+    ("missing-hash", "an announce answer without info hash",
+     say(lambda right: without_keys(right, "info_hash"))),
+    ("missing-action", "an announce answer without action",
+     say(lambda right: without_keys(right, "action"))),
+    ("numbers-as-text", "an announce answer whose numbers are text", say(with_text_for_numbers)),
+    ("odd-types", "counts are null and lists; the rest is right",
+     say(lambda right: with_keys(right, {"complete": None, "incomplete": [1]}))),
+    ("negative-numbers", "interval and counts below zero",
+     say(lambda right: with_keys(right, {"complete": -2, "incomplete": -3, "interval": -1}))),
+    ("large-message", "an announce answer of 2 MiB", say_text(padded(2 << 20))),
+])
+enter_ws_faults(("scrape",), [
+    ("scrape-silent", "takes a scrape request and never answers it", ignore),
+    ("failure-on-scrape", "a failure reason to scrape; announce works",
+     refusal_of_message("scrape is not allowed")),
+    ("scrape-close", "closes the TCP connection in place of a scrape answer", end),
+    ("scrape-empty", "a scrape answer with no entry in files", with_files(lambda files: {})),
+    ("scrape-known", "a scrape answer without what the tracker does not know, as aquatic's",
+     leave_out_unknown_hashes),
+    ("scrape-truncated", "a scrape answer that lacks the last entry",
+     with_files(lambda files: dict(list(files.items())[:-1]))),
+    ("scrape-first-70", "fine: a scrape answer for the first 70 info hashes",
+     with_files(lambda files: dict(list(files.items())[:70]))),
+    ("scrape-reversed", "fine: a scrape answer in the reverse order of the request",
+     with_files(lambda files: dict(reversed(list(files.items()))))),
+    ("scrape-extra", "fine: a scrape answer with an entry that nobody asked for",
+     with_files(lambda files: dict(
+         files, **{FURTHER_HASH: {"complete": 7, "incomplete": 7, "downloaded": 7}}))),
+    ("scrape-extra-keys", "fine: a scrape answer with name and a fraction per torrent",
+     each_file(lambda entry: dict(entry, name="a file", speed=0.5))),
+    ("scrape-odd-types", "a scrape answer whose counts are text, null and lists",
+     each_file(lambda entry: {"complete": "many", "incomplete": None, "downloaded": [1]})),
+    ("scrape-negative", "a scrape answer with numbers below zero",
+     each_file(lambda entry: {"complete": -1, "incomplete": -3, "downloaded": -2})),
+    ("scrape-name-control-characters", "a scrape answer with ESC, newlines and more in a name",
+     each_file(lambda entry: dict(entry, name=HOSTILE_TEXT))),
+    ("missing-files", "a scrape answer without files",
+     say(lambda right: without_keys(right, "files"))),
+    ("files-not-a-dictionary", "a scrape answer whose files are a list",
+     say(lambda right: with_keys(right, {"files": [1]}))),
+    ("files-of-numbers", "a scrape answer whose entries are numbers",
+     each_file(lambda entry: 1)),
+    ("odd-hashes", "info hashes with a character that is not in Latin-1",
+     with_files(lambda files: {key[:-1] + "\u20ac": entry for key, entry in files.items()})),
+    ("short-hashes", "info hashes that lack their last character",
+     with_files(lambda files: {key[:-1]: entry for key, entry in files.items()})),
+    ("scrape-large-message", "a scrape answer of 16 MiB and a byte",
+     say_text(padded((16 << 20) + 1))),
 ])

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """A real small BitTorrent tracker on loopback, with faults to order, for tests and first steps.
 
-It speaks UDP (BEP 15, BEP 41), HTTP (announce of BEP 3, 7 and 23, scrape of BEP 48) and has a
-health check. Swarms live in memory and are shared by UDP and HTTP, IPv4 and IPv6: what one
-announces the other scrapes. Two announces are of the same peer when the peer id and the address
-family are the same. Addresses are taken from the sender, never from `ip=`.
+It speaks UDP (BEP 15, BEP 41), HTTP (announce of BEP 3, 7 and 23, scrape of BEP 48), WebSocket
+(WebTorrent, on the port of HTTP, as bittorrent-tracker does it) and has a health check. Swarms live
+in memory and are shared by UDP, HTTP and WebSocket, IPv4 and IPv6: what one announces the other
+scrapes. Two announces are of the same peer when the peer id and the address family are the same.
+Addresses are taken from the sender, never from `ip=`. A peer over WebSocket counts, but is given to
+nobody, and leaves when its connection closes.
 
 In a test:
 
@@ -18,10 +20,12 @@ As a command, around another command, which finds the tracker in its environment
     python3 tests/loopback_tracker.py -- python3 tracker_checker.py
 
 A fault is something the tracker does wrong or oddly, by name; loopback_faults.py has them, and says
-how to add one. `http://HOST:PORT/fault/NAME/announce` has the fault for that request alone.
+how to add one. `http://HOST:PORT/fault/NAME/announce` has the fault for that request alone,
+`ws://HOST:PORT/fault/NAME/` for that connection.
 """
 import argparse
 import asyncio
+import base64
 import errno
 import hashlib
 import itertools
@@ -47,7 +51,10 @@ except ImportError:
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import bencode
-from loopback_faults import HANDSHAKE_FAULTS, HTTP_FAULTS, UDP_FAULTS
+from loopback_faults import (
+    CLOSE, CONTINUATION, HANDSHAKE_FAULTS, HTTP_FAULTS, PING, PONG, TEXT, UDP_FAULTS, WS_FAULTS,
+    ws_close, ws_frame,
+)
 
 INTERVAL = 120
 DEFAULT_PEERS_WANTED = 50
@@ -66,6 +73,16 @@ URL_DATA_END, URL_DATA_NOP, URL_DATA = range(3)
 HTTP_HEAD_LIMIT = 65536
 HEALTH_PATH = "/api/health_check"
 
+WS_ACCEPT_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+INVALID_EVENT = "invalid event"
+WS_EVENTS = (None, "", "empty", "update", "started", "stopped", "completed")
+WS_SCRAPE_FLAGS = {"min_request_interval": 600}
+WS_MESSAGE_LIMIT = 100 << 20
+BINARY = 2
+PROTOCOL_ERROR, NOT_UTF8, TOO_BIG = 1002, 1007, 1009
+# What is noted where no close frame came, or one without a code (RFC 6455).
+NO_CODE, NO_CLOSE_FRAME = 1005, 1006
+
 BIND_ATTEMPTS = 100
 BATCH = 64
 WILDCARDS = ("0.0.0.0", "::")
@@ -77,9 +94,10 @@ IPV6_PKTINFO = 50
 Record = namedtuple("Record", "protocol action fields address time")
 Record.__doc__ = """A request that arrived.
 
-protocol: 'udp', 'http' or 'health'; action: 'connect', 'announce', 'scrape' or 'other';
-fields: a dictionary, see `parse_udp_request` and `parse_http_request`; address: the sender's
-(host, port); time: of arrival, by time.monotonic().
+protocol: 'udp', 'http', 'ws' or 'health'; action: 'connect', 'announce', 'scrape' or 'other',
+over WebSocket also 'upgrade', 'ping', 'pong', 'close' or 'broken'; fields: a dictionary, see
+`parse_udp_request`, `parse_http_request` and `WsConnection`; address: the sender's (host, port);
+time: of arrival, by time.monotonic().
 """
 Counts = namedtuple("Counts", "seeders completed leechers")
 Peer = namedtuple("Peer", "peer_id family host port left compact")
@@ -109,10 +127,13 @@ class Swarms:
         self._lock = threading.Lock()
 
     def announce(self, info_hash, peer_id, host, port, left, event):
-        """Note what a peer says of itself; a stopped one leaves the swarm."""
+        """Note what a peer says of itself; a stopped one leaves the swarm.
+
+        Without a port (None) it is a peer over WebSocket, which has no address for others.
+        """
         host = host.partition("%")[0]
         family = family_of(host)
-        key = peer_id, family
+        key = peer_id, None if port is None else family
         with self._lock:
             if event == "stopped":
                 swarm = self._swarms.get(info_hash)
@@ -121,7 +142,7 @@ class Swarms:
                     swarm.completed_by.discard(key)
                 return
             swarm = self._swarms.setdefault(info_hash, Swarm())
-            compact = socket.inet_pton(family, host) + struct.pack(">H", port)
+            compact = socket.inet_pton(family, host) + struct.pack(">H", port or 0)
             swarm.peers[key] = Peer(peer_id, family, host, port, left, compact)
             if event == "completed" and key not in swarm.completed_by:
                 # A peer that says it again (a resend, say) has not completed it once more.
@@ -145,13 +166,32 @@ class Swarms:
                 return []
             others = (
                 peer for peer in swarm.peers.values()
-                if peer.peer_id != asking and peer.family in families
+                if peer.peer_id != asking and peer.family in families and peer.port is not None
             )
             return list(itertools.islice(others, wanted))
 
     def info_hashes(self):
         with self._lock:
             return list(self._swarms)
+
+    def __contains__(self, info_hash):
+        with self._lock:
+            return info_hash in self._swarms
+
+
+def made_up_info_hash(number):
+    """Return the info hash of a made-up torrent: the SHA-1 of its number in decimal digits."""
+    return hashlib.sha1(str(number).encode()).digest()
+
+
+def made_up_counts(info_hash):
+    """Return the Counts of a made-up torrent: half are zeros, most others small, some hundreds."""
+    kind, seeders, completed, leechers = info_hash[:4]
+    if kind < 128:
+        return Counts(0, 0, 0)
+    if kind < 224:
+        return Counts(seeders % 8, completed % 64, leechers % 4)
+    return Counts(seeders * 4, completed * 16, leechers * 2)
 
 
 def family_of(host):
@@ -319,10 +359,13 @@ class UdpQuery:
             return self.reply(CONNECT, struct.pack(">q", self.tracker.connection_id(self.client)))
         if self.action == "announce":
             return self._announce()
-        return self.reply(SCRAPE, b"".join(
-            struct.pack(">3i", *self.tracker.swarm(info_hash))
-            for info_hash in self.fields["info_hashes"][:SCRAPE_LIMIT]
-        ))
+        return self.scrape_reply(self.fields["info_hashes"][:SCRAPE_LIMIT])
+
+    def scrape_reply(self, info_hashes):
+        swarm = self.tracker.swarm
+        return self.reply(SCRAPE, b"".join([
+            struct.pack(">3i", *swarm(info_hash)) for info_hash in info_hashes
+        ]))
 
     def _announce(self):
         fields = self.fields
@@ -353,7 +396,8 @@ class UdpQuery:
         return struct.pack(">ii", action, self.fields["transaction_id"]) + rest
 
     def send(self, datagram):
-        self.listener.send(datagram, self.client, self._local_address)
+        if not self.tracker.loses():
+            self.listener.send(datagram, self.client, self._local_address)
 
     def send_later(self, seconds, datagram):
         self.tracker.loop.call_later(seconds, self.send, datagram)
@@ -502,7 +546,7 @@ class HttpExchange:
         return answer
 
     def _scrape(self):
-        info_hashes = self.fields["info_hashes"] or self.tracker.swarms.info_hashes()
+        info_hashes = self.fields["info_hashes"] or self.tracker.info_hashes()
         return {b"files": {info_hash: self._scrape_entry(info_hash) for info_hash in info_hashes}}
 
     def _scrape_entry(self, info_hash):
@@ -570,6 +614,412 @@ class HttpExchange:
             pass
 
 
+# WebSocket: the upgrade, frames (RFC 6455) and messages (WebTorrent)
+
+
+def wants_websocket(fields):
+    """Whether a HTTP request, by its fields, asks for an upgrade to WebSocket."""
+    headers = lower_case_headers(fields)
+    return (
+        headers.get("upgrade", "").lower() == "websocket"
+        and "upgrade" in headers.get("connection", "").lower()
+    )
+
+
+def lower_case_headers(fields):
+    return {name.lower(): value for name, value in fields["headers"]}
+
+
+def ws_accept(key):
+    """Return the Sec-WebSocket-Accept that answers a Sec-WebSocket-Key."""
+    digest = hashlib.sha1((key + WS_ACCEPT_SUFFIX).encode("latin-1")).digest()
+    return base64.b64encode(digest).decode()
+
+
+def ws_json(message):
+    """Return a message as JSON, in UTF-8, as JavaScript writes it."""
+    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")
+
+
+def bytes_of(value):
+    """Return the bytes of which a text is the Latin-1 reading; what is none comes back as it is."""
+    try:
+        return value.encode("latin-1")
+    except (AttributeError, UnicodeEncodeError):
+        return value
+
+
+def parse_ws_message(payload):
+    """Return (action, fields) of a message: 'announce', 'scrape', or 'other' for what is neither.
+
+    Fields: message (bytes, as it came), and the pairs of the JSON object, but info_hash (or a list
+    of them) and peer_id as bytes; info_hashes, always a list.
+    """
+    fields = {"message": payload}
+    try:
+        pairs = json.loads(payload.decode())
+    except (ValueError, RecursionError):
+        return "other", fields
+    if not isinstance(pairs, dict):
+        return "other", fields
+    fields.update(pairs)
+    wanted = pairs.get("info_hash", [])
+    fields["info_hashes"] = list(map(bytes_of, wanted if isinstance(wanted, list) else [wanted]))
+    if "info_hash" in pairs:
+        alone = not isinstance(wanted, list)
+        fields["info_hash"] = fields["info_hashes"][0] if alone else fields["info_hashes"]
+    if "peer_id" in pairs:
+        fields["peer_id"] = bytes_of(pairs["peer_id"])
+    action = pairs.get("action")
+    return action if action in ("announce", "scrape") else "other", fields
+
+
+def masked(data, mask):
+    """Return data with a mask of four bytes XORed over it, or without it."""
+    key = (mask * (len(data) // 4 + 1))[:len(data)]
+    number = int.from_bytes(data, "big") ^ int.from_bytes(key, "big")
+    return number.to_bytes(len(data), "big")
+
+
+class WsBroken(Exception):
+    """What a client must not do; (code to close with, what it did)."""
+
+
+class WsExchange:
+    """The upgrade or one message of a WebSocket connection, and the means to answer it."""
+
+    def __init__(self, connection, action, fields):
+        self.connection = connection
+        self.tracker = connection.tracker
+        self.http = connection.http
+        self.writer = connection.http.writer
+        self.action = action
+        self.fields = fields
+
+    # What to answer
+
+    def problem(self):
+        """Return what is wrong with the upgrade or message, or None."""
+        if self.action == "upgrade":
+            return self._problem_of_upgrade()
+        fields = self.fields
+        if self.action == "other":
+            if "info_hashes" not in fields:
+                return "the message is not a JSON object"
+            return "invalid action in WS request: {}".format(fields.get("action"))
+        for info_hash in fields["info_hashes"]:
+            if not isinstance(info_hash, bytes) or len(info_hash) != 20:
+                return "invalid info_hash"
+        if self.action == "scrape":
+            return None
+        if not isinstance(fields.get("info_hash"), bytes):
+            return "invalid info_hash"
+        if not isinstance(fields.get("peer_id"), bytes) or len(fields["peer_id"]) != 20:
+            return "invalid peer_id"
+        for name in ("left", "uploaded", "downloaded", "numwant"):
+            # Other trackers refuse what is no number, or take it for something else.
+            if type(fields.get(name, 0)) is not int or fields.get(name, 0) < 0:
+                return "invalid " + name
+        return None if fields.get("event") in WS_EVENTS else INVALID_EVENT
+
+    def _problem_of_upgrade(self):
+        headers = lower_case_headers(self.fields)
+        if self.fields["method"] != "GET":
+            return "Invalid HTTP method"
+        if not re.match("[+/0-9A-Za-z]{22}==$", headers.get("sec-websocket-key", "")):
+            return "Missing or invalid Sec-WebSocket-Key header"
+        if headers.get("sec-websocket-version") not in ("8", "13"):
+            return "Missing or invalid Sec-WebSocket-Version header"
+        return None
+
+    def answer(self):
+        """Return the right answer as a dictionary; an announce changes the swarm."""
+        problem = self.problem()
+        if problem == INVALID_EVENT:
+            # The one thing that is wrong with an announce which is understood otherwise.
+            info_hash = self.fields["info_hash"].decode("latin-1")
+            return {"action": "announce", "failure reason": problem, "info_hash": info_hash}
+        if problem:
+            return {"failure reason": problem}
+        return self._announce() if self.action == "announce" else self._scrape()
+
+    def _announce(self):
+        fields = self.fields
+        info_hash = fields["info_hash"]
+        self.connection.announce(
+            info_hash, fields["peer_id"], fields.get("left", 1), fields.get("event")
+        )
+        counts = self.tracker.swarms.counts(info_hash)
+        return {
+            "complete": counts.seeders,
+            "incomplete": counts.leechers,
+            "action": "announce",
+            "interval": INTERVAL,
+            "info_hash": info_hash.decode("latin-1"),
+        }
+
+    def _scrape(self):
+        info_hashes = self.fields["info_hashes"]
+        if "info_hash" not in self.fields:
+            info_hashes = self.tracker.info_hashes()
+        return {
+            "action": "scrape",
+            "files": {
+                info_hash.decode("latin-1"): self._scrape_entry(info_hash)
+                for info_hash in info_hashes
+            },
+            "flags": WS_SCRAPE_FLAGS,
+        }
+
+    def _scrape_entry(self, info_hash):
+        counts = self.tracker.swarm(info_hash)
+        return {
+            "complete": counts.seeders,
+            "incomplete": counts.leechers,
+            "downloaded": counts.completed,
+        }
+
+    def usual_body(self):
+        """Return the right answer, in bytes: a message, or the head of the upgrade's response."""
+        if self.action != "upgrade":
+            return ws_json(self.answer())
+        key = lower_case_headers(self.fields).get("sec-websocket-key", "")
+        return http_head("101 Switching Protocols", {
+            "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": ws_accept(key),
+        })
+
+    # Answering
+
+    async def write(self, data):
+        await self.http.write(data)
+
+    async def respond(self, message=None):
+        """Send a message, a dictionary or bytes: the right answer when none is given."""
+        if not isinstance(message, bytes):
+            message = self.usual_body() if message is None else ws_json(message)
+        await self.write(ws_frame(message))
+
+    async def upgrade(self, head=None):
+        """Send the head of a response to the upgrade, the right one or another, and go on."""
+        await self.write(self.usual_body() if head is None else head)
+        self.connection.upgraded = True
+
+    async def ping(self, payload):
+        """Send a ping and wait for its pong."""
+        arrival = self.connection.pings[payload] = self.tracker.loop.create_future()
+        await self.write(ws_frame(payload, PING))
+        await arrival
+
+    async def close(self, payload):
+        """Send a close frame; the connection ends when the client has answered it."""
+        self.connection.closing = True
+        await self.write(ws_frame(payload, CLOSE))
+
+    def end(self):
+        """Let the TCP connection end without a close frame."""
+        self.connection.over = True
+
+
+class WsConnection:
+    """A connection that asked to be upgraded to WebSocket, until it ends.
+
+    Its frames are read and noted while a message is answered, so that a fault can wait for a pong,
+    and ends when the client leaves. Records: 'upgrade' (fields as those of an HTTP request);
+    'announce', 'scrape' and 'other', see `parse_ws_message`; 'ping' and 'pong' (payload); 'close'
+    (code, 1005 for a close frame without one, 1006 for an end without a close frame; reason);
+    'broken' (problem), for what RFC 6455 forbids. All but 'upgrade' have the upgrade's path.
+    """
+
+    def __init__(self, tracker, http, reader, client_left):
+        self.tracker = tracker
+        self.http = http
+        self.upgraded = False
+        self.closing = False
+        self.over = False
+        self.pings = {}
+        self._reader = reader
+        self._client_left = client_left
+        self._messages = asyncio.Queue()
+        self._reading_is_over = False
+        self._in_fault = False
+
+    @property
+    def _fault(self):
+        return self.http.fault_in_path or self.tracker.ws_fault
+
+    async def serve(self):
+        exchange = WsExchange(self, "upgrade", self.http.fields)
+        self.tracker.record("ws", exchange, self.http.client)
+        problem = exchange.problem()
+        if self._fault not in WS_FAULTS and self._fault is not None:
+            await self.http.respond(b"no such fault\n", "404 Not Found")
+        elif problem:
+            known = self.http.fields["method"] == "GET"
+            status = "400 Bad Request" if known else "405 Method Not Allowed"
+            await self.http.respond(problem.encode(), status, "text/html", {
+                "Sec-WebSocket-Version": "13, 8",
+            })
+        else:
+            await self._upgrade(exchange)
+        if self.upgraded:
+            try:
+                await self._serve_messages()
+            finally:
+                self._leave_swarms()
+
+    async def _upgrade(self, exchange):
+        answer = self._fault_for("upgrade")
+        if not answer:
+            await exchange.upgrade()
+            return
+        fault = self.tracker.loop.create_task(answer(exchange))
+        try:
+            await asyncio.wait([fault, self._client_left], return_when=asyncio.FIRST_COMPLETED)
+            if fault.done():
+                fault.result()
+        finally:
+            fault.cancel()
+            await asyncio.gather(fault, return_exceptions=True)
+
+    def _fault_for(self, action):
+        """Return the function of the fault that concerns this action, or None."""
+        _, actions, answer = WS_FAULTS[self._fault] if self._fault else (None, (), None)
+        return answer if action in actions else None
+
+    async def _serve_messages(self):
+        reading = self.tracker.loop.create_task(self._read_messages())
+        answering = self.tracker.loop.create_task(self._answer_messages())
+        try:
+            await asyncio.wait([reading, answering], return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                answering.result()
+            elif not self._in_fault:
+                self._reading_is_over = True
+                self._messages.put_nowait(None)
+                await answering
+                if not self.closing:
+                    await self.http.write(reading.result())
+        finally:
+            reading.cancel()
+            answering.cancel()
+            await asyncio.gather(reading, answering, return_exceptions=True)
+
+    async def _answer_messages(self):
+        while not self.over:
+            exchange = await self._messages.get()
+            if exchange is None:
+                return
+            if self.closing:
+                continue
+            answer = None if self._reading_is_over else self._fault_for(exchange.action)
+            if answer:
+                self._in_fault = True
+                await answer(exchange)
+                self._in_fault = False
+            else:
+                await exchange.respond()
+
+    async def _read_messages(self):
+        """Read until the client leaves or does what it must not; return a last frame for it."""
+        try:
+            return await self._read_frames()
+        except WsBroken as error:
+            code, problem = error.args
+            self._record("broken", {"problem": problem})
+            return ws_frame(ws_close(code), CLOSE)
+        except (OSError, asyncio.IncompleteReadError):
+            self._record("close", {"code": NO_CLOSE_FRAME, "reason": ""})
+            return b""
+
+    async def _read_frames(self):
+        parts = []
+        while True:
+            final, opcode, payload = await self._read_frame()
+            if opcode == CLOSE:
+                code, reason = parse_ws_close(payload)
+                self._record("close", {"code": code, "reason": reason})
+                return ws_frame(payload, CLOSE)
+            if opcode == PING:
+                self._record("ping", {"payload": payload})
+                await self.http.write(ws_frame(payload, PONG))
+            elif opcode == PONG:
+                self._record("pong", {"payload": payload})
+                arrival = self.pings.pop(payload, None)
+                if arrival and not arrival.done():
+                    arrival.set_result(None)
+            elif (opcode == CONTINUATION) != bool(parts):
+                raise WsBroken(PROTOCOL_ERROR, "a fragment out of place")
+            else:
+                parts.append(payload)
+                if final:
+                    self._take_message(b"".join(parts))
+                    parts = []
+
+    async def _read_frame(self):
+        """Return (whether it is the last of its message, opcode, payload)."""
+        read = self._reader.readexactly
+        first, second = await read(2)
+        final, opcode, length = first >= 0x80, first & 0x0f, second & 0x7f
+        if first & 0x70:
+            raise WsBroken(PROTOCOL_ERROR, "a reserved bit is set")
+        if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
+            raise WsBroken(PROTOCOL_ERROR, "unknown opcode {}".format(opcode))
+        if opcode >= CLOSE and (length > 125 or not final):
+            raise WsBroken(PROTOCOL_ERROR, "a control frame that is long or fragmented")
+        if second < 0x80:
+            raise WsBroken(PROTOCOL_ERROR, "a frame without a mask")
+        if length > 125:
+            length = int.from_bytes(await read(2 if length == 126 else 8), "big")
+        if length > WS_MESSAGE_LIMIT:
+            raise WsBroken(TOO_BIG, "a frame of {} bytes".format(length))
+        mask = await read(4)
+        return final, opcode, masked(await read(length), mask)
+
+    def _take_message(self, payload):
+        try:
+            payload.decode()
+        except UnicodeDecodeError:
+            raise WsBroken(NOT_UTF8, "a message that is not UTF-8")
+        action, fields = parse_ws_message(payload)
+        self._messages.put_nowait(self._record(action, fields))
+
+    def _record(self, action, fields):
+        exchange = WsExchange(self, action, dict(fields, path=self.http.path))
+        self.tracker.record("ws", exchange, self.http.client)
+        return exchange
+
+    # Swarms
+
+    def announce(self, info_hash, peer_id, left, event):
+        host = self.http.client[0]
+        self.tracker.swarms.announce(info_hash, peer_id, host, None, left, event)
+        if event == "stopped":
+            self.tracker.ws_peers.pop((info_hash, peer_id), None)
+        else:
+            self.tracker.ws_peers[info_hash, peer_id] = self
+
+    def _leave_swarms(self):
+        for (info_hash, peer_id), connection in list(self.tracker.ws_peers.items()):
+            if connection is self:
+                self.announce(info_hash, peer_id, 0, "stopped")
+
+
+def parse_ws_close(payload):
+    """Return (code, reason) of a close frame."""
+    if len(payload) == 1:
+        raise WsBroken(PROTOCOL_ERROR, "a close frame of one byte")
+    if not payload:
+        return NO_CODE, ""
+    code, = struct.unpack_from(">H", payload)
+    if not (1000 <= code < 5000) or code in (1004, NO_CODE, NO_CLOSE_FRAME, 1015):
+        raise WsBroken(PROTOCOL_ERROR, "the close code {}".format(code))
+    try:
+        return code, payload[2:].decode()
+    except UnicodeDecodeError:
+        raise WsBroken(NOT_UTF8, "a reason to close that is not UTF-8")
+
+
 # The tracker
 
 
@@ -596,34 +1046,47 @@ def listen(service, host, port):
 
 
 class Connection(asyncio.StreamReaderProtocol):
-    """A stream whose end can be waited for."""
+    """A stream whose end can be waited for, and that of what the client sends."""
 
     def __init__(self, reader, loop):
         super().__init__(reader, loop=loop)
         self.ended = loop.create_future()
+        self.client_left = loop.create_future()
+
+    def eof_received(self):
+        self._note_that_client_left()
+        return super().eof_received()
 
     def connection_lost(self, error):
         super().connection_lost(error)
+        self._note_that_client_left()
         if not self.ended.done():
             self.ended.set_result(None)
+
+    def _note_that_client_left(self):
+        if not self.client_left.done():
+            self.client_left.set_result(None)
 
 
 class LoopbackTracker:
     """A tracker in a thread of its own, from `start()` to `stop()` or as a context manager.
 
     hosts: the addresses to listen on, IPv4, IPv6 or a wildcard, all with the same three ports.
-    udp_fault, http_fault, health_fault: names of faults, may be changed while it runs.
+    udp_fault, http_fault, health_fault, ws_fault: names of faults, may be changed while it runs.
     udp_faults: a dictionary of faults for single addresses asked, before udp_fault.
     tls: an ssl.SSLContext; then HTTP and the health check are HTTPS.
     ports: (UDP, HTTP, health), 0 for a free one.
     expected_query: `name=value&…` that each HTTP request must have, as a passkey.
     seed: of the random losses.
     redirect_target: the URL that the fault `redirect-other-host` leads to.
+    loss_rate: of the datagrams over UDP, each way and whatever the fault, from 0 to 1.
+    scrapes_answered: how many requests the UDP fault `scrape-then-silent` answers; it counts down.
+    counts: the Counts of torrents, by info hash, that scrape gives in place of those of the swarm.
     Raises OSError where an address or port is not to be had.
     """
 
     def __init__(self, hosts=("127.0.0.1",), udp_fault=None, http_fault=None, health_fault=None,
-                 tls=None, ports=(0, 0, 0), expected_query=None, seed=0):
+                 tls=None, ports=(0, 0, 0), expected_query=None, seed=0, ws_fault=None):
         self.hosts = tuple(hosts)
         self.tls = tls
         self.expected_query = expected_query
@@ -633,6 +1096,11 @@ class LoopbackTracker:
         self.udp_faults = {}
         self.udp_sends = defaultdict(list)
         self.forgotten_clients = set()
+        self.loss_rate = 0
+        self.scrapes_answered = 3
+        self.counts = {}
+        self.ws_peers = {}
+        self.ws_fault = ws_fault
         self.udp_fault = udp_fault
         self.http_fault = http_fault
         self.health_fault = health_fault
@@ -671,6 +1139,15 @@ class LoopbackTracker:
         self._http_fault = name
 
     @property
+    def ws_fault(self):
+        return self._ws_fault
+
+    @ws_fault.setter
+    def ws_fault(self, name):
+        check_fault(name, WS_FAULTS)
+        self._ws_fault = name
+
+    @property
     def health_fault(self):
         return self._health_fault
 
@@ -688,6 +1165,11 @@ class LoopbackTracker:
     @property
     def http_url(self):
         return self._web_url(self.http_port)
+
+    @property
+    def ws_url(self):
+        # ws for http, wss for https
+        return self._web_url(self.http_port).replace("http", "ws", 1) + "/"
 
     @property
     def health_url(self):
@@ -727,7 +1209,7 @@ class LoopbackTracker:
                     ))
 
     def record(self, protocol, request, address):
-        """Enter a request, a UdpQuery or HttpExchange, among those that arrived."""
+        """Enter a UdpQuery, HttpExchange or WsExchange among what arrived."""
         record = Record(protocol, request.action, request.fields, address[:2], time.monotonic())
         with self._arrival:
             self._records.append(record)
@@ -747,8 +1229,25 @@ class LoopbackTracker:
         self.swarms.announce(info_hash, peer_id, address, port, left, "none")
 
     def swarm(self, info_hash):
-        """Return the Counts (seeders, completed, leechers) of a swarm."""
-        return self.swarms.counts(info_hash)
+        """Return the Counts (seeders, completed, leechers) that scrape gives of a swarm."""
+        return self.counts.get(info_hash) or self.swarms.counts(info_hash)
+
+    def set_counts(self, info_hash, seeders, completed, leechers):
+        """Let scrape give these numbers, whoever is in the swarm."""
+        self.counts[info_hash] = Counts(seeders, completed, leechers)
+
+    def make_up_torrents(self, number):
+        """Let there be so many torrents: made_up_info_hash(0) and on, with made_up_counts()."""
+        for info_hash in map(made_up_info_hash, range(number)):
+            self.counts[info_hash] = made_up_counts(info_hash)
+
+    def knows(self, info_hash):
+        """Whether there is such a torrent."""
+        return info_hash in self.counts or info_hash in self.swarms
+
+    def info_hashes(self):
+        """Return the info hashes of all torrents."""
+        return list(dict.fromkeys(self.swarms.info_hashes() + list(self.counts)))
 
     # Life
 
@@ -847,7 +1346,13 @@ class LoopbackTracker:
             self.record("udp", query, query.client)
             self._answer_query(query)
 
+    def loses(self):
+        """Whether a datagram is to be lost, by loss_rate."""
+        return self.loss_rate > 0 and self.random.random() < self.loss_rate
+
     def _answer_query(self, query):
+        if self.loses():
+            return
         fault = self.udp_faults.get(query.fields["local_address"], self.udp_fault)
         _, actions, answer = UDP_FAULTS[fault] if fault else (None, (), None)
         if query.action in actions:
@@ -895,7 +1400,7 @@ class LoopbackTracker:
             writer = asyncio.StreamWriter(transport, stream, reader, self.loop)
             exchange = HttpExchange(self, service, reader, writer)
             if speaks:
-                await self._serve_request(exchange, fault)
+                await self._serve_request(exchange, fault, reader, stream.client_left)
             else:
                 await exchange.respond_with_fault(fault)
             writer.close()
@@ -905,15 +1410,19 @@ class LoopbackTracker:
             pass
         finally:
             if transport:
-                transport.abort()
+                if not stream.ended.done():
+                    transport.abort()
                 # After abort() alone a TLS transport of Python 3.6 takes itself for open.
                 transport.close()
             else:
                 connection.close()
 
-    async def _serve_request(self, exchange, fault):
+    async def _serve_request(self, exchange, fault, reader, client_left):
         if not await exchange.read_request():
             await exchange.write(http_head("400 Bad Request", {"Connection": "close"}))
+            return
+        if exchange.service == "http" and wants_websocket(exchange.fields):
+            await WsConnection(self, exchange, reader, client_left).serve()
             return
         self.record(exchange.service, exchange, exchange.client)
         fault = exchange.fault_in_path or fault
@@ -968,9 +1477,12 @@ def parse_arguments(arguments):
     for service in SERVICES:
         parser.add_argument("--{}-port".format(service), type=int, default=0, metavar="PORT",
                             help="a port rather than a free one")
-    for service, faults in zip(SERVICES, (UDP_FAULTS, HTTP_FAULTS, HTTP_FAULTS)):
+    for service, faults in zip(SERVICES + ("ws",), (
+            UDP_FAULTS, HTTP_FAULTS, HTTP_FAULTS, WS_FAULTS)):
         parser.add_argument("--{}-fault".format(service), metavar="NAME", choices=faults,
                             help="what to do wrong, see loopback_faults.py")
+    parser.add_argument("--torrents", type=int, default=0, metavar="N",
+                        help="have N made-up torrents; their info hashes are the SHA-1 of 0, 1, …")
     end = arguments.index("--") if "--" in arguments else len(arguments)
     return parser.parse_args(arguments[:end]), arguments[end + 1:]
 
@@ -990,6 +1502,7 @@ def print_addresses(tracker):
         ("UDP tracker", "udp://{}", tracker.udp_port),
         ("HTTP tracker", "http://{}", tracker.http_port),
         ("Health check", "http://{}" + HEALTH_PATH, tracker.health_port),
+        ("WebSocket tracker", "ws://{}/", tracker.http_port),
     ):
         urls = [
             ("IPv6 " if ":" in host else "") + form.format(join_address(host, port))
@@ -1045,7 +1558,9 @@ def main(arguments):
         ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"],
         options.udp_fault, options.http_fault, options.health_fault,
         ports=(options.udp_port, options.http_port, options.health_port),
+        ws_fault=options.ws_fault,
     )
+    tracker.make_up_torrents(options.torrents)
     try:
         tracker.start()
     except OSError as error:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """The loopback tracker itself, asked through plain sockets and urllib, not by our own clients."""
+import hashlib
 import json
 import os
 import signal
@@ -17,8 +18,10 @@ import bencode
 import pytest
 import trustme
 from helpers import ROOT, SOON, run_command, run_script, wait_until
-from loopback_faults import HTTP_FAULTS
-from loopback_tracker import LoopbackTracker, has_ipv6, join_address
+from loopback_faults import HTTP_FAULTS, WS_FAULTS
+from loopback_tracker import (
+    LoopbackTracker, has_ipv6, join_address, made_up_counts, made_up_info_hash
+)
 
 SCRIPT = os.path.join("tests", "loopback_tracker.py")
 HASH = bytes(range(100, 120))
@@ -26,6 +29,10 @@ OTHER_HASH = bytes(range(200, 220))
 PEER_ID = b"-LT0001-abcdefghijkl"
 OTHER_PEER_ID = b"-LT0001-mnopqrstuvwx"
 FINE_FAULTS = [name for name, fault in HTTP_FAULTS.items() if fault.fine]
+FINE_WS_FAULTS = [name for name, fault in WS_FAULTS.items() if fault.fine]
+TEXT_HASH, OTHER_TEXT_HASH = HASH.decode("latin-1"), OTHER_HASH.decode("latin-1")
+# Of RFC 6455, where they stand as an example.
+WS_KEY, WS_ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here: give lo the address ::1")
 
 
@@ -76,6 +83,108 @@ class UdpClient:
         reply = self.exchange(scrape_request(self.connect(), *info_hashes))
         assert reply[:8] == struct.pack(">ii", 2, 9), reply
         return struct.unpack(">{}i".format(3 * len(info_hashes)), reply[8:])
+
+
+class WsClient:
+    """A connection to the WebSocket tracker, upgraded by hand."""
+
+    def __init__(self, tracker, path="/", context=None, version=13):
+        self.socket = socket.create_connection(("127.0.0.1", tracker.http_port), timeout=5)
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
+        self.stream = self.socket.makefile("rb")
+        self.socket.sendall(ws_upgrade(path, version).encode())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stream.close()
+        self.socket.close()
+
+    def read_head(self):
+        """Return the status line of the upgrade and its headers, their names in lower case."""
+        lines = iter(lambda: self.stream.readline().decode("latin-1").rstrip("\r\n"), "")
+        status = next(lines)
+        return status, {line.split(": ")[0].lower(): line.split(": ")[1] for line in lines}
+
+    def upgrade(self):
+        status, headers = self.read_head()
+        if status.startswith("HTTP/1.1 103"):
+            status, headers = self.read_head()
+        assert status == "HTTP/1.1 101 Switching Protocols"
+        assert headers["sec-websocket-accept"] == WS_ACCEPT
+        return self
+
+    def send_frame(self, payload, first=0x81):
+        self.socket.sendall(client_frame(payload, first))
+
+    def send(self, **pairs):
+        self.send_frame(json.dumps(pairs).encode())
+
+    def read_frame(self):
+        """Return (first byte, payload) of a frame, b"" for both at the end of the stream."""
+        head = self.stream.read(2)
+        if not head:
+            return b"", b""
+        length = head[1]
+        if length > 125:
+            length = int.from_bytes(self.stream.read(2 if length == 126 else 8), "big")
+        return head[:1], self.stream.read(length)
+
+    def read_message(self):
+        """Return the next message; a ping is answered, fragments are put together."""
+        message = b""
+        while True:
+            first, payload = self.read_frame()
+            assert first, "the connection has ended"
+            opcode = first[0] & 15
+            if opcode == 9:
+                self.send_frame(payload, 0x8a)
+            elif opcode < 8:
+                message += payload
+                if first[0] & 0x80:
+                    return message
+
+    def ask(self, **pairs):
+        self.send(**pairs)
+        return json.loads(self.read_message().decode())
+
+    def announce(self, **changed):
+        return self.ask(**ws_announce(**changed))
+
+    def scrape(self, *info_hashes):
+        """Return the files of a scrape of some info hashes, texts."""
+        answer = self.ask(action="scrape", info_hash=info_hashes)
+        assert answer["action"] == "scrape"
+        return answer["files"]
+
+
+def ws_upgrade(path, version=13):
+    return (
+        "GET {} HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n"
+        "Sec-WebSocket-Key: {}\r\nSec-WebSocket-Version: {}\r\n\r\n"
+    ).format(path, WS_KEY, version)
+
+
+def client_frame(payload, first=0x81, mask=b"\x01\x02\x03\x04"):
+    long = len(payload) > 125
+    size = b"\xfe" + struct.pack(">H", len(payload)) if long else bytes([0x80 | len(payload)])
+    masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    return bytes([first]) + size + mask + masked
+
+
+def ws_announce(**changed):
+    pairs = {
+        "action": "announce", "info_hash": TEXT_HASH, "peer_id": PEER_ID.decode(), "left": 0,
+        "uploaded": 0, "downloaded": 0, "event": "started", "numwant": 0, "offers": [],
+    }
+    pairs.update(changed)
+    return {name: value for name, value in pairs.items() if value is not None}
+
+
+def ws_counts(seeders, completed, leechers):
+    return {"complete": seeders, "incomplete": leechers, "downloaded": completed}
 
 
 def connect_request(transaction_id=7):
@@ -390,6 +499,184 @@ def test_https():
             assert response.getcode() == 200
 
 
+# WebSocket
+
+
+def test_udp_and_http_and_websocket_share_counts(tracker):
+    with WsClient(tracker).upgrade() as ws, UdpClient(tracker) as client:
+        assert ws.announce(left=5) == {
+            "complete": 0, "incomplete": 1, "action": "announce", "interval": 120,
+            "info_hash": TEXT_HASH,
+        }
+        assert client.announce(left=0, event=1) == (120, 1, 1, b"")
+        assert ws.ask(action="scrape", info_hash=TEXT_HASH) == {
+            "action": "scrape",
+            "files": {TEXT_HASH: ws_counts(1, 1, 1)},
+            "flags": {"min_request_interval": 600},
+        }
+        answer = fetch_answer(tracker.http_url + query(peer_id=OTHER_PEER_ID, compact="1"))
+        assert (answer[b"complete"], answer[b"incomplete"]) == (2, 1)
+        # The peer over WebSocket is given to nobody.
+        assert answer[b"peers"] == compact("127.0.0.1", 6881)
+        assert client.scrape(HASH) == (2, 1, 1)
+
+
+def test_a_scrape_over_websocket_may_be_of_several_or_of_all(tracker):
+    tracker.add_peer(OTHER_HASH, "198.51.100.7", 1000)
+    with WsClient(tracker).upgrade() as ws:
+        assert ws.scrape(TEXT_HASH, OTHER_TEXT_HASH, TEXT_HASH) == {
+            TEXT_HASH: ws_counts(0, 0, 0), OTHER_TEXT_HASH: ws_counts(1, 0, 0),
+        }
+        assert ws.ask(action="scrape")["files"] == {OTHER_TEXT_HASH: ws_counts(1, 0, 0)}
+        assert ws.scrape() == {}
+
+
+def test_a_peer_over_websocket_leaves_when_it_stops_or_its_connection_ends(tracker):
+    with WsClient(tracker).upgrade() as ws, WsClient(tracker).upgrade() as other:
+        ws.announce()
+        ws.announce(info_hash=OTHER_TEXT_HASH)
+        other.announce(peer_id=OTHER_PEER_ID.decode())
+        assert ws.announce(event="stopped")["complete"] == 1
+        assert tracker.swarm(HASH) == (1, 0, 0)
+        ws.announce()
+        assert tracker.swarm(HASH) == (2, 0, 0)
+        ws.send_frame(struct.pack(">H", 1000) + b"bye", 0x88)
+        assert ws.read_frame() == (b"\x88", struct.pack(">H", 1000) + b"bye")
+        assert ws.read_frame() == (b"", b"")
+        wait_until(lambda: tracker.swarm(HASH) == (1, 0, 0))
+        assert tracker.swarm(OTHER_HASH) == (0, 0, 0)
+    wait_until(lambda: tracker.swarm(HASH) == (0, 0, 0))
+    wait_until(lambda: tracker.open_connections == 0)
+    closes = [record.fields["code"] for record in tracker.requests if record.action == "close"]
+    assert closes == [1000, 1006]
+
+
+def test_what_arrives_over_websocket_is_recorded(tracker):
+    with WsClient(tracker, "/announce?passkey=1").upgrade() as ws:
+        ws.announce(left=7, event=None)
+        ws.scrape(TEXT_HASH, OTHER_TEXT_HASH)
+        ws.send_frame(b"are you there?", 0x89)
+        assert ws.read_frame() == (b"\x8a", b"are you there?")
+        ws.send_frame(b"unasked", 0x8a)
+        ws.send_frame(b"hello")
+        ws.read_message()
+        ws.send_frame(b"", 0x88)
+        assert ws.read_frame() == (b"\x88", b"")
+        address = ws.socket.getsockname()
+    upgrade, announce, scrape, ping, pong, other, close = tracker.requests
+    assert {record.protocol for record in tracker.requests} == {"ws"}
+    assert {record.address for record in tracker.requests} == {address}
+    assert (upgrade.action, upgrade.fields["target"]) == ("upgrade", "/announce?passkey=1")
+    assert ("Sec-WebSocket-Key", WS_KEY) in upgrade.fields["headers"]
+    sent = ws_announce(left=7, event=None, info_hash=HASH, peer_id=PEER_ID)
+    assert announce.action == "announce"
+    assert json.loads(announce.fields.pop("message").decode())["info_hash"] == TEXT_HASH
+    assert announce.fields == dict(sent, info_hashes=[HASH], path="/announce")
+    assert (scrape.action, scrape.fields["info_hashes"]) == ("scrape", [HASH, OTHER_HASH])
+    assert (ping.action, ping.fields["payload"]) == ("ping", b"are you there?")
+    assert (pong.action, pong.fields["payload"]) == ("pong", b"unasked")
+    assert (other.action, other.fields["message"]) == ("other", b"hello")
+    assert (close.action, close.fields["code"]) == ("close", 1005)
+
+
+@pytest.mark.parametrize(
+    "message, reason",
+    [
+        (ws_announce(info_hash=None), "invalid info_hash"),
+        (ws_announce(info_hash=HASH.hex()), "invalid info_hash"),
+        (ws_announce(info_hash=TEXT_HASH[1:] + "\u20ac"), "invalid info_hash"),
+        (ws_announce(peer_id="short"), "invalid peer_id"),
+        (ws_announce(event="paused"), "invalid event"),
+        (ws_announce(left="0"), "invalid left"),
+        (ws_announce(numwant=-1), "invalid numwant"),
+        ({"action": "scrape", "info_hash": [TEXT_HASH, "short"]}, "invalid info_hash"),
+        ({"action": "news"}, "invalid action in WS request: news"),
+        ([], "the message is not a JSON object"),
+    ],
+)
+def test_a_bad_message_is_a_failure_and_the_next_is_answered(tracker, message, reason):
+    with WsClient(tracker).upgrade() as ws:
+        ws.send_frame(json.dumps(message).encode())
+        answer = json.loads(ws.read_message().decode())
+        assert answer["failure reason"] == reason
+        # These say what they answer only where all but the event is understood.
+        assert ("action" in answer, "info_hash" in answer) == (reason == "invalid event",) * 2
+        assert tracker.swarm(HASH) == (0, 0, 0)
+        assert ws.announce()["complete"] == 1
+
+
+def test_a_message_may_come_in_fragments_and_as_binary(tracker):
+    message = json.dumps(ws_announce()).encode()
+    with WsClient(tracker).upgrade() as ws:
+        ws.send_frame(message[:9], 0x02)
+        ws.send_frame(b"between", 0x89)
+        assert ws.read_frame() == (b"\x8a", b"between")
+        ws.send_frame(message[9:], 0x80)
+        assert json.loads(ws.read_message().decode())["complete"] == 1
+
+
+@pytest.mark.parametrize(
+    "frame, code",
+    [
+        (b"\x81\x05hello", 1002),
+        (b"\xc1\x80\0\0\0\0", 1002),
+        (b"\x83\x80\0\0\0\0", 1002),
+        (b"\x80\x80\0\0\0\0", 1002),
+        (b"\x09\x80\0\0\0\0", 1002),
+        (b"\x89\xfe\0\x7e", 1002),
+        (b"\x01\x81\0\0\0\0{\x81\x81\0\0\0\0{", 1002),
+        (b"\x88\x81\0\0\0\0\x03", 1002),
+        (b"\x81\x81\0\0\0\0\xff", 1007),
+        (b"\x81\xff\x80\0\0\0\0\0\0\0", 1009),
+    ],
+)
+def test_what_no_client_may_send_closes_the_connection(tracker, frame, code):
+    with WsClient(tracker).upgrade() as ws:
+        ws.socket.sendall(frame)
+        assert ws.read_frame() == (b"\x88", struct.pack(">H", code))
+        assert ws.read_frame() == (b"", b"")
+    assert tracker.requests[1].action == "broken"
+
+
+def test_a_bad_upgrade_is_a_400(tracker):
+    with WsClient(tracker, version=12) as ws:
+        status, headers = ws.read_head()
+        assert status == "HTTP/1.1 400 Bad Request"
+        assert headers["sec-websocket-version"] == "13, 8"
+        assert ws.stream.read() == b"Missing or invalid Sec-WebSocket-Version header"
+
+
+def test_wss():
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    with LoopbackTracker(tls=server) as tracker:
+        assert tracker.ws_url == "wss://localhost:{}/".format(tracker.http_port)
+        with WsClient(tracker, context=client).upgrade() as ws:
+            assert ws.announce()["complete"] == 1
+
+
+# Counts that no peer made
+
+
+def test_counts_that_are_set_are_what_scrape_gives(tracker):
+    tracker.add_peer(HASH, "198.51.100.7", 1000)
+    tracker.set_counts(HASH, 7, 8, 9)
+    tracker.make_up_torrents(300)
+    made_up = [made_up_info_hash(number) for number in range(300)]
+    assert made_up[12] == hashlib.sha1(b"12").digest()
+    numbers = [made_up_counts(info_hash) for info_hash in made_up]
+    assert 100 < numbers.count((0, 0, 0)) < 200 and max(numbers).seeders > 500
+    with UdpClient(tracker) as client, WsClient(tracker).upgrade() as ws:
+        assert client.scrape(HASH, *made_up[:73]) == (7, 8, 9) + sum(numbers[:73], ())
+        files = ws.scrape(TEXT_HASH, made_up[299].decode("latin-1"))
+        assert list(files.values()) == [ws_counts(7, 8, 9), ws_counts(*numbers[299])]
+    files = fetch_answer(tracker.http_url + "/scrape")[b"files"]
+    assert len(files) == 301 and files[HASH] == counts(7, 8, 9)
+
+
 # Life
 
 
@@ -408,7 +695,7 @@ def test_a_tracker_can_come_back_on_its_ports(tracker):
 ALL_AT_ONCE = """
 import gc, logging, socket, sys
 sys.path.insert(0, {tests!r})
-from loopback_tracker import HTTP_FAULTS, LoopbackTracker
+from loopback_tracker import HTTP_FAULTS, LoopbackTracker, WS_FAULTS
 logging.getLogger('asyncio').setLevel(logging.ERROR)
 with LoopbackTracker() as tracker:
     connections = []
@@ -417,8 +704,13 @@ with LoopbackTracker() as tracker:
         request = 'GET /fault/{{}}/announce HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'.format(name)
         connection.sendall(request.encode())
         connections.append(connection)
+    for name in WS_FAULTS:
+        connection = socket.create_connection(('127.0.0.1', tracker.http_port))
+        connection.sendall({upgrade!r}.format(name).encode() + {frames!r})
+        connections.append(connection)
     connections.append(socket.create_connection(('127.0.0.1', tracker.http_port)))
     tracker.wait_for(lambda record: name in record.fields['path'])
+    tracker.wait_for(lambda record: record.action == 'scrape' and record.protocol == 'ws')
 for connection in connections:
     connection.close()
 gc.collect()
@@ -426,7 +718,12 @@ gc.collect()
 
 
 def test_a_stop_amid_all_faults_leaves_nothing_open(python):
-    source = ALL_AT_ONCE.format(tests=os.path.join(ROOT, "tests"))
+    frames = client_frame(json.dumps(ws_announce()).encode())
+    frames += client_frame(json.dumps({"action": "scrape", "info_hash": TEXT_HASH}).encode())
+    upgrade = ws_upgrade("/fault/{}/")
+    source = ALL_AT_ONCE.format(
+        tests=os.path.join(ROOT, "tests"), upgrade=upgrade, frames=frames
+    )
     result = run_command([python, "-W", "error", "-X", "dev", "-c", source])
     assert (result.code, result.stdout, result.stderr) == (0, "", "")
 
@@ -434,7 +731,7 @@ def test_a_stop_amid_all_faults_leaves_nothing_open(python):
 # Faults
 
 
-@pytest.mark.parametrize("name", ["udp_fault", "http_fault", "health_fault"])
+@pytest.mark.parametrize("name", ["udp_fault", "http_fault", "health_fault", "ws_fault"])
 def test_an_unknown_fault_is_an_error(name):
     with pytest.raises(ValueError, match="unknown fault 'weird'"):
         LoopbackTracker(**{name: "weird"})
@@ -478,6 +775,14 @@ def error_reply(message):
         ("scrape-uneven", "scrape", lambda right: right[:27]),
         ("scrape-extra", "scrape", lambda right: right + bytes(36)),
         ("error-on-scrape", "scrape", lambda right: error_reply(b"scrape is not allowed")),
+        ("scrape-sorted", "scrape", lambda right: right),
+        ("scrape-reversed", "scrape", lambda right: right[:8] + right[20:] + right[8:20]),
+        ("scrape-sorted-distinct", "scrape", lambda right: right),
+        ("scrape-first-50", "scrape", lambda right: right),
+        ("scrape-known", "scrape", lambda right: right[:20]),
+        ("scrape-one-extra", "scrape", lambda right: right + bytes(12)),
+        ("scrape-delayed", "scrape", lambda right: right),
+        ("scrape-overtaking", "scrape", lambda right: right),
     ],
 )
 def test_udp_faults_that_change_a_reply(tracker, fault, actions, change):
@@ -519,6 +824,74 @@ def test_udp_faults_that_change_how_often_a_request_is_answered(tracker, fault, 
         wait_until(lambda: len(tracker.requests) == len(sent))
         assert client.is_silent()
     assert [struct.unpack(">i", reply[4:8])[0] for reply in replies] == received
+
+
+# 74 of them, the first one twice, in no order.
+SEVENTY_FOUR = [made_up_info_hash(number) for number in range(73)] + [made_up_info_hash(0)]
+
+
+@pytest.mark.parametrize(
+    "fault, order",
+    [
+        ("scrape-sorted", sorted),
+        ("scrape-reversed", lambda asked: asked[::-1]),
+        ("scrape-sorted-distinct", lambda asked: sorted(set(asked))),
+        ("scrape-first-50", lambda asked: asked[:50]),
+        ("scrape-first-70", lambda asked: asked[:70]),
+    ],
+)
+def test_orders_of_a_scrape_over_udp(tracker, fault, order):
+    for number, info_hash in enumerate(SEVENTY_FOUR):
+        tracker.set_counts(info_hash, number, 0, 0)
+    tracker.udp_fault = fault
+    with UdpClient(tracker) as client:
+        reply = client.exchange(scrape_request(client.connect(), *SEVENTY_FOUR))
+    assert seeders_in(reply) == [tracker.counts[asked].seeders for asked in order(SEVENTY_FOUR)]
+
+
+def seeders_in(reply):
+    return [numbers[0] for numbers in struct.iter_unpack(">3i", reply[8:])]
+
+
+def test_a_scrape_in_random_order(tracker):
+    for number, info_hash in enumerate(SEVENTY_FOUR):
+        tracker.set_counts(info_hash, number, 0, 0)
+    tracker.udp_fault = "scrape-random"
+    with UdpClient(tracker) as client:
+        request = scrape_request(client.connect(), *SEVENTY_FOUR[1:])
+        first, second = seeders_in(client.exchange(request)), seeders_in(client.exchange(request))
+    assert first != second and sorted(first) == sorted(second) == list(range(1, 74))
+
+
+def test_a_tracker_that_falls_silent_after_some_scrapes(tracker):
+    tracker.udp_fault = "scrape-then-silent"
+    tracker.scrapes_answered = 2
+    with UdpClient(tracker) as client:
+        request = scrape_request(client.connect(), HASH)
+        assert client.exchange(request) == client.exchange(request)
+        client.socket.send(request)
+        assert client.is_silent()
+        client.announce()
+
+
+@pytest.mark.parametrize("fault", [None, "scrape-sorted", "scrape-doubled", "scrape-overtaking"])
+def test_a_loss_rate_is_beside_any_fault(tracker, fault):
+    tracker.udp_fault = fault
+    with UdpClient(tracker) as client:
+        request = scrape_request(client.connect(), HASH)
+        tracker.loss_rate = 1
+        client.socket.send(request)
+        assert client.is_silent()
+        tracker.loss_rate = 0.5
+        for _ in range(100):
+            client.socket.send(request)
+        wait_until(lambda: len(tracker.requests) == 102)
+        tracker.loss_rate = 0
+        # The last replies of the others may come 50 ms later.
+        time.sleep(0.1)
+        client.socket.send(connect_request())
+        replies = list(iter(lambda: client.socket.recv(100)[:4], bytes(4)))
+    assert 5 < len(replies) < 100
 
 
 def test_replies_from_another_port(tracker):
@@ -581,6 +954,225 @@ def test_a_fault_in_the_path_is_for_that_request(tracker):
         assert response.getcode() == 200
     with fetch(tracker.http_url + query("/fault/weird/announce")) as response:
         assert response.read() == b"no such fault\n"
+
+
+def test_a_websocket_fault_in_the_path_is_for_that_connection(tracker):
+    tracker.ws_fault = "failure"
+    with WsClient(tracker).upgrade() as ws:
+        assert ws.announce()["failure reason"] == "torrent not registered"
+        tracker.ws_fault = None
+        assert "failure reason" not in ws.announce()
+        tracker.ws_fault = "failure"
+    with WsClient(tracker, "/fault/none/announce").upgrade() as ws:
+        assert "failure reason" not in ws.announce()
+    # One of HTTP is none of WebSocket.
+    for fault in ("weird", "html-404"):
+        with WsClient(tracker, "/fault/{}/announce".format(fault)) as ws:
+            assert ws.read_head()[0] == "HTTP/1.1 404 Not Found"
+    assert b"peers" in fetch_answer(tracker.http_url + query())
+
+
+def read_answer(ws, action, **pairs):
+    """Return the first message with this action and these pairs, and how many came before it."""
+    for number in range(300):
+        message = json.loads(ws.read_message().decode())
+        if message["action"] == action and "offer" not in message and pairs.items() <= {
+                (name, str(value)) for name, value in message.items()}:
+            return message, number
+
+
+@pytest.mark.parametrize("fault", FINE_WS_FAULTS)
+def test_what_is_fine_over_websocket_has_the_right_answer(tracker, fault):
+    with WsClient(tracker, "/fault/{}/".format(fault)).upgrade() as ws:
+        ws.send(**ws_announce())
+        answer, before = read_answer(ws, "announce", info_hash=TEXT_HASH)
+        assert answer["interval"] == 120
+        counted = {"many-offers-first": 200, "offer-first": 1, "other-hash-first": 1}
+        assert before == counted.get(fault, before)
+        ws.send(action="scrape", info_hash=[TEXT_HASH, OTHER_TEXT_HASH])
+        if fault == "twice":
+            read_answer(ws, "announce")
+        files = {}
+        while TEXT_HASH not in files:
+            files = read_answer(ws, "scrape")[0]["files"]
+    assert files[TEXT_HASH]["complete"] == 1 and OTHER_TEXT_HASH in files
+
+
+def right_answer(**changed):
+    answer = {
+        "complete": 1, "incomplete": 0, "action": "announce", "interval": 120,
+        "info_hash": TEXT_HASH,
+    }
+    answer.update(changed)
+    return {name: value for name, value in answer.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    "fault, announce",
+    [
+        ("failure", {"failure reason": "torrent not registered", "action": "announce",
+                     "info_hash": TEXT_HASH}),
+        ("failure-alone", {"failure reason": "torrent not registered"}),
+        ("failure-on-announce", {"failure reason": "torrent not registered", "action": "announce",
+                                 "info_hash": TEXT_HASH}),
+        ("json-array", [right_answer()]),
+        ("json-null", None),
+        ("empty-object", {}),
+        ("other-hash", right_answer(info_hash="further info hash 01")),
+        ("missing-interval", right_answer(interval=None)),
+        ("missing-hash", right_answer(info_hash=None)),
+        ("numbers-as-text", right_answer(complete="1", incomplete="0", interval="120")),
+        ("large-message", right_answer()),
+        ("failure-on-scrape", right_answer()),
+    ],
+)
+def test_websocket_faults_that_change_an_announce_answer(tracker, fault, announce):
+    tracker.ws_fault = fault
+    with WsClient(tracker).upgrade() as ws:
+        ws.send(**ws_announce())
+        message = ws.read_message()
+        assert json.loads(message.decode()) == announce
+        assert (len(message) == 2 << 20) == (fault == "large-message")
+
+
+@pytest.mark.parametrize(
+    "fault, scrape",
+    [
+        ("failure-on-scrape", {"action": "scrape", "failure reason": "scrape is not allowed"}),
+        ("scrape-empty", {}),
+        ("scrape-known", [TEXT_HASH]),
+        ("scrape-truncated", [TEXT_HASH]),
+        ("scrape-extra", [TEXT_HASH, OTHER_TEXT_HASH, "further info hash 01"]),
+        ("files-of-numbers", {TEXT_HASH: 1, OTHER_TEXT_HASH: 1}),
+        ("files-not-a-dictionary", [1]),
+    ],
+)
+def test_websocket_faults_that_change_a_scrape_answer(tracker, fault, scrape):
+    tracker.ws_fault = fault
+    tracker.add_peer(HASH, "198.51.100.7", 1000)
+    with WsClient(tracker).upgrade() as ws:
+        assert "failure reason" not in ws.announce()
+        answer = ws.ask(action="scrape", info_hash=[TEXT_HASH, OTHER_TEXT_HASH])
+    files = answer.get("files", answer)
+    assert list(files) == scrape if isinstance(scrape, list) else files == scrape
+
+
+@pytest.mark.parametrize(
+    "fault, status",
+    [
+        ("status-400", "400 Bad Request"),
+        ("html-403", "403 Forbidden"),
+        ("html", "200 OK"),
+        ("failure-http", "200 OK"),
+        ("redirect", "302 Found"),
+    ],
+)
+def test_websocket_faults_in_place_of_the_upgrade(tracker, fault, status):
+    with WsClient(tracker, "/fault/{}/".format(fault)) as ws:
+        assert ws.read_head()[0] == "HTTP/1.1 " + status
+        ws.stream.read()
+
+
+@pytest.mark.parametrize(
+    "fault, accept", [("wrong-accept", "AAAA" + WS_ACCEPT), ("missing-accept", None)]
+)
+def test_websocket_faults_of_the_accept_key_go_on(tracker, fault, accept):
+    with WsClient(tracker, "/fault/{}/".format(fault)) as ws:
+        status, headers = ws.read_head()
+        assert status.startswith("HTTP/1.1 101 ")
+        assert headers.get("sec-websocket-accept") == accept
+        assert ws.announce()["complete"] == 1
+
+
+@pytest.mark.parametrize(
+    "fault, first, end",
+    [
+        ("silent-after-upgrade", b"", "silent"),
+        ("close-after-upgrade", b"\x88\x0c\x03\xe9going away", "closes"),
+        ("end-after-upgrade", b"", "closed"),
+        ("reset-after-upgrade", b"", "reset"),
+        ("silent", b"", "silent"),
+        ("silent-in-message", b"\x81\x7f\0\0\0\0\0\0\0\x78{", "silent"),
+        ("close-in-message", b"\x81\x7f\0\0\0\0\0\0\0\x78{", "closed"),
+        ("reset-in-message", b"\x81\x7f\0\0\0\0\0\0\0\x78{", "reset"),
+        ("close", b"", "closed"),
+        ("reset", b"", "reset"),
+        ("close-1000", b"\x88\x02\x03\xe8", "closes"),
+        ("close-1008", b"\x88\x18\x03\xf0torrent not registered", "closes"),
+        ("close-one-byte", b"\x88\x01\x03", "closes"),
+        ("masked", b"\x81\xe3\x01\x02\x03\x04", "silent"),
+        ("reserved-bit", b"\xc1", "silent"),
+        ("unknown-opcode", b"\x83", "silent"),
+        ("stray-continuation", b"\x80", "silent"),
+        ("text-in-fragments", b"\x01\x0a", "silent"),
+        ("fragmented-ping", b"\x09\x04ping\x81", "silent"),
+        ("long-ping", b"\x89\x7e\0\x7epp", "silent"),
+        ("length-highest-bit", b"\x81\x7f\x80\0\0\0\0\0\0\0{", "silent"),
+        ("huge-length", b"\x81\x7f\0\0\0\0\x80\0\0\0{", "silent"),
+        ("empty-message", b"\x81\0", "silent"),
+    ],
+)
+def test_websocket_faults_that_end_in_their_own_way(tracker, fault, first, end):
+    with WsClient(tracker, "/fault/{}/".format(fault)).upgrade() as ws:
+        if not fault.endswith("-after-upgrade"):
+            ws.send(**ws_announce())
+        assert ws.stream.read(len(first)) == first
+        if end == "closes":
+            # What the client answers is waited for.
+            ws.send_frame(first[2:4] if len(first) > 3 else b"", 0x88)
+            assert ws.stream.read() == b""
+            assert tracker.wait_for(lambda record: record.action == "close")
+        elif end == "silent":
+            ws.socket.settimeout(0.1)
+            with pytest.raises(socket.timeout):
+                while ws.socket.recv(65536):
+                    pass
+        elif end == "reset":
+            with pytest.raises(ConnectionResetError):
+                ws.stream.read()
+        else:
+            assert len(ws.stream.read()) < 100
+
+
+def test_a_ping_first_is_followed_by_the_answer_when_its_pong_is_there(tracker):
+    with WsClient(tracker, "/fault/ping-first/").upgrade() as ws:
+        ws.send(**ws_announce())
+        assert ws.read_frame() == (b"\x89", b"are you there?")
+        ws.send_frame(b"another", 0x8a)
+        tracker.wait_for(lambda record: record.action == "pong")
+        ws.send_frame(b"are you there?", 0x8a)
+        assert json.loads(ws.read_message().decode()) == right_answer()
+
+
+def test_a_peer_id_that_another_connection_has_is_ignored(tracker):
+    tracker.ws_fault = "peer-id-taken"
+    with WsClient(tracker).upgrade() as ws, WsClient(tracker).upgrade() as other:
+        assert ws.announce() == ws.announce() == right_answer()
+        other.send(**ws_announce())
+        assert other.announce(peer_id=OTHER_PEER_ID.decode()) == right_answer(complete=2)
+
+
+@pytest.mark.parametrize(
+    "fault", [name for name in WS_FAULTS if name.startswith(("endless", "drip"))]
+)
+def test_what_never_ends_over_websocket_does_not_keep_others_waiting(tracker, fault):
+    with WsClient(tracker, "/fault/{}/".format(fault)) as endless:
+        endless.send(**ws_announce())
+        size = 300000 if fault.startswith("endless") else 10
+        assert len(endless.stream.read(size)) == size
+        with WsClient(tracker).upgrade() as ws:
+            assert ws.scrape(TEXT_HASH)
+    wait_until(lambda: tracker.open_connections == 0)
+
+
+def test_a_websocket_fault_ends_when_the_client_leaves(tracker):
+    for fault in WS_FAULTS:
+        ws = WsClient(tracker, "/fault/{}/".format(fault))
+        ws.send(**ws_announce())
+        ws.stream.close()
+        ws.socket.close()
+    wait_until(lambda: tracker.open_connections == 0)
+    assert tracker.swarm(HASH) == (0, 0, 0)
 
 
 def test_a_fault_of_the_health_check(tracker):
@@ -721,6 +1313,7 @@ def test_a_command_finds_the_tracker_in_its_environment():
     lines = result.stderr.splitlines()
     assert [line.split(" and ")[0] for line in lines] == [
         "UDP tracker: " + udp, "HTTP tracker: " + http, "Health check: " + health,
+        "WebSocket tracker: " + http.replace("http", "ws") + "/",
     ]
     assert all(" and IPv6 " in line for line in lines) == has_ipv6()
 
@@ -739,10 +1332,13 @@ def test_the_exit_code_is_that_of_the_command(source, code):
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_without_a_command_it_serves_until_a_signal(start_script, number, code):
-    process = start_script(SCRIPT)
-    addresses = [process.stderr.readline().split()[2] for _ in range(3)]
+    process = start_script(SCRIPT, "--torrents", "3", "--ws-fault", "html")
+    addresses = [process.stderr.readline().split()[2] for _ in range(4)]
     with fetch(addresses[2]) as response:
         assert response.getcode() == 200
+    assert set(fetch_answer(addresses[1] + "/scrape")[b"files"]) == {
+        made_up_info_hash(0), made_up_info_hash(1), made_up_info_hash(2),
+    }
     process.send_signal(number)
     assert process.communicate(timeout=SOON) == ("", "")
     assert process.returncode == code
