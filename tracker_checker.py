@@ -4845,6 +4845,7 @@ class WebSocket:
         self.stream = stream
         self.address = stream.address
         self.trace = trace
+        self._has_answered = False
         self._parser = FrameParser(limit)
         self._parser.feed(came)
 
@@ -4868,6 +4869,7 @@ class WebSocket:
                 ignored = "" if answered else ", no answer to it: ignored"
                 self.trace(text.format(self.address, len(message), elapsed, ignored))
             if answered:
+                self._has_answered = True
                 for key in (b"action", b"info_hash"):
                     answer.pop(key, None)
                 return answer
@@ -4892,11 +4894,7 @@ class WebSocket:
         while True:
             message = self._parser.take()
             if message is None:
-                data = yield from self.stream.receive()
-                if not data:
-                    text = "the connection was closed without a reply" + NO_TRACKER_HINT
-                    raise Failure("invalid_response", text)
-                self._parser.feed(data)
+                self._parser.feed((yield from self._receive_bytes()))
                 continue
             opcode, payload = message
             if opcode == TEXT:
@@ -4906,6 +4904,16 @@ class WebSocket:
             elif opcode == CLOSE:
                 yield from self.stream.send(encode_frame(CLOSE, payload[:2]))
                 raise Failure("invalid_response", show_close(payload))
+
+    def _receive_bytes(self):
+        try:
+            data = yield from self.stream.receive()
+            if not data:
+                raise Failure("invalid_response", "the connection was closed without a reply")
+            return data
+        except Failure as failure:
+            unheard = failure.kind == "invalid_response" and not self._has_answered
+            raise Failure(failure.kind, str(failure) + (NO_TRACKER_HINT if unheard else ""))
 
 
 def show_close(payload: bytes) -> str:

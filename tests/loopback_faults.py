@@ -406,14 +406,14 @@ def drip(beginning, data):
     return do
 
 
-def flood(beginning, data, times=None):
-    """Raw bytes, then others again and again, as fast as the client reads."""
+def flood(beginning, data, times=None, pause=0):
+    """Raw bytes, then others again and again, as fast as the client reads or with a pause (s)."""
     async def do(exchange):
         await exchange.write(beginning)
         for _ in range(times) if times else itertools.count():
             await exchange.write(data)
             # Where the client reads fast enough, write() alone never lets others run.
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause)
     return do
 
 
@@ -947,8 +947,8 @@ def offers_first(count):
 
 
 async def offer_without_end(exchange):
-    data = ws_frame(json.dumps(offer(exchange.answer())).encode()) * 100
-    await flood(b"", data)(exchange)
+    data = ws_frame(json.dumps(offer(exchange.answer())).encode()) * 20
+    await flood(b"", data, pause=0.01)(exchange)
 
 
 async def ping_first(exchange):
@@ -968,7 +968,7 @@ async def answer_in_fragments(exchange):
 async def answer_byte_by_byte(exchange):
     for byte in ws_frame(exchange.usual_body()):
         await exchange.write(bytes([byte]))
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
 
 async def answer_after_a_second(exchange):
@@ -1131,7 +1131,7 @@ enter_ws_faults(("announce", "scrape"), [
      send(lambda body: ws_frame(b"unasked", PONG) + ws_frame(body))),
     ("fragments", "fine: the answer in fragments, one of them empty, a ping between",
      answer_in_fragments),
-    ("byte-by-byte", "fine: the answer comes byte by byte, a thousand a second at most",
+    ("byte-by-byte", "fine: the answer comes byte by byte",
      answer_byte_by_byte),
     ("binary", "fine: the answer as a binary message",
      send(lambda body: ws_frame(body, BINARY))),
@@ -1162,9 +1162,9 @@ enter_ws_faults(("announce", "scrape"), [
     ("endless-fragments", "a message of fragments without end",
      flood(FRAGMENT, ws_frame(b"a" * 65536, CONTINUATION, final=False))),
     ("endless-empty-fragments", "fragments of no bytes without end",
-     flood(FRAGMENT, ws_frame(b"", CONTINUATION, final=False) * 10000)),
+     flood(FRAGMENT, ws_frame(b"", CONTINUATION, final=False) * 1000, pause=0.01)),
     ("endless-offers", "offers without end", offer_without_end),
-    ("endless-pings", "pings without end", flood(b"", ws_frame(b"and again", PING) * 1000)),
+    ("endless-pings", "pings without end", flood(b"", ws_frame(b"and again", PING) * 20, pause=0.01)),
 
     # Failure reasons
     ("failure", "a failure reason, with action and info hash",
@@ -1194,8 +1194,8 @@ enter_ws_faults(("announce", "scrape"), [
     ("not-a-number", "NaN and Infinity, which JSON does not have",
      say_text(with_first(b'"a":NaN,"b":-Infinity'))),
     ("huge-integer", "a number of 10,000 digits", say_text(with_first(b'"a":' + b"9" * 10000))),
-    ("huge-float", "fine: numbers too large for a float and with a fraction",
-     say_text(with_first(b'"a":1e999,"b":0.1'))),
+    ("huge-float", "a number too large for a float",
+     say_text(with_first(b'"a":1e999'))),
     ("aquatic-order", "fine: the keys as aquatic has them, in its order", say(in_aquatic_order)),
     ("extra-keys", "fine: tracker id, warning message, a fraction, null, and nested values",
      say(lambda right: with_keys(right, {

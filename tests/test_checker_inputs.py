@@ -71,7 +71,10 @@ def asked_hash(check, tracker):
 
 def read_words(*words, **environ):
     """Returns the Inputs of the words of a command line, without checking anything."""
-    return tracker_checker.read_inputs(list(words), None, [], environ)
+    inputs = tracker_checker.Inputs()
+    tracker_checker.read_inputs(inputs, list(words), None, [], environ)
+    inputs.require_enough()
+    return inputs
 
 
 def collect(*words, **environ):

@@ -716,6 +716,6 @@ def test_counts_of_http_replies():
     narrow = HASH.decode("latin-1").encode("utf-8")
     for key in (HASH, narrow):
         reply = {b"files": {b"\xff" * 20: {}, key: entry}}
-        assert tracker_checker.scrape_counts(reply, HASH) == (2, None)
-    assert tracker_checker.scrape_counts({b"files": {HASH[:19]: entry}}, HASH) == (None, None)
-    assert tracker_checker.scrape_counts({b"files": {HASH: 1}}, HASH) == (None, None)
+        assert tracker_checker.scrape_counts(reply)[HASH] == (2, None, None)
+    assert HASH not in tracker_checker.scrape_counts({b"files": {HASH[:19]: entry}})
+    assert tracker_checker.scrape_counts({b"files": {HASH: 1}}) == {}

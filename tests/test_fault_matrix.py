@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """The fault matrix: what each fault of the loopback tracker comes to, and nowhere else.
 
-The two tables say it, for both clients, the checker and its health checks. A new fault of the
+The tables say it, for both clients, the checker and its health checks. A new fault of the
 tracker needs its row here. The scripts are run as commands by the oldest and the newest Python
 found, each in a forked process, so that hundreds of them do not wait for as many interpreters to
 start. Whatever the fault: a run ends within its time-out and a second, with one record on stderr
@@ -18,7 +18,7 @@ from itertools import chain, islice
 import pytest
 import trustme
 from helpers import ROOT, Result, clean_environment, json_lines
-from loopback_faults import HANDSHAKE_FAULTS, HTTP_FAULTS, UDP_FAULTS
+from loopback_faults import HANDSHAKE_FAULTS, HTTP_FAULTS, UDP_FAULTS, WS_FAULTS
 from loopback_tracker import HEALTH_PATH, LoopbackTracker
 
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
@@ -95,6 +95,18 @@ scrape-uneven                ok/short    partial
 scrape-extra                 ok          ok
 scrape-negative              ok          ok
 error-on-scrape              ok/error    partial             scrape is not allowed
+scrape-sorted                ok          ok
+scrape-sorted-distinct       ok          ok
+scrape-reversed              ok          ok
+scrape-random                ok          ok
+scrape-first-50              ok          ok
+scrape-first-70              ok          ok
+scrape-known                 ok/short    ok|partial
+scrape-one-extra             ok          ok
+scrape-then-silent           ok/ok|timeout  ok|partial       scrape
+scrape-delayed               ok          ok
+scrape-overtaking            ok          ok
+scrape-doubled               ok          ok
 """
 HTTP_TABLE = r"""
 fault                             client             checker        health   says
@@ -243,12 +255,143 @@ latin1-hashes                     ok                 ok             ok
 hex-hashes                        ok/short           ok             ok
 odd-hashes                        ok/short           ok             ok
 """
+WS_TABLE = r"""
+fault                             client                checker        says
+none                              ok                    ok
+silent-upgrade                    timeout               timeout
+close-upgrade                     invalid               error          no WebSocket tracker
+reset-upgrade                     invalid               error          no WebSocket tracker
+slow-upgrade                      ok                    ok
+silent-after-upgrade              timeout               timeout
+close-after-upgrade               invalid               error          1001 going away
+end-after-upgrade                 invalid               error          connection
+reset-after-upgrade               invalid               error          connection
+status-400                        status                error          400 Bad
+html-403                          status                error          403 Forbidden text/html
+html-control-characters           status                error          403
+html                              status                error          200 text/html
+failure-http                      status                error          200
+redirect                          status                error          302 /fault/none/
+reason-phrase-control-characters  status                error          404 \x1b
+wrong-accept                      invalid               error          Sec-WebSocket-Accept
+missing-accept                    invalid               error          Sec-WebSocket-Accept
+lower-case-headers                ok                    ok
+first-frame-in-upgrade            ok                    ok
+early-hints                       ok                    ok
+drip-status-line                  timeout               timeout
+drip-headers                      timeout               timeout
+endless-early-hints               too_large             error
+endless-headers                   too_large             error
+endless-header-line               too_large             error
+not-http                          invalid               error          220 mail.example no WebSocket tracker
+binary-junk                       invalid               error
+silent                            timeout               timeout
+slow                              ok                    ok
+silent-in-message                 timeout               timeout
+close-in-message                  invalid               error
+reset-in-message                  invalid               error
+close                             invalid               error          no WebSocket tracker
+reset                             invalid               error
+close-1000                        invalid               error          1000
+close-1001                        invalid               error          1001 going away
+close-1008                        invalid               error          1008 torrent not registered
+close-1005                        invalid               error          1005
+close-empty                       invalid               error          closed
+close-one-byte                    invalid               error          closed
+close-control-characters          invalid               error          1008
+close-invalid-utf8                invalid               error          1008 refusé
+offer-first                       ok                    ok
+many-offers-first                 ok                    ok
+other-action-first                ok                    ok
+unknown-action-first              ok                    ok
+twice                             ok                    ok
+ping-first                        ok                    ok
+empty-ping-first                  ok                    ok
+pong-first                        ok                    ok
+fragments                         ok                    ok
+byte-by-byte                      ok                    ok
+binary                            ok                    ok
+masked                            invalid               error          masked
+reserved-bit                      invalid               error          reserved bit
+unknown-opcode                    invalid               error          opcode 3
+stray-continuation                invalid               error          fragment
+text-in-fragments                 invalid               error          fragment
+fragmented-ping                   invalid               error          control frame
+long-ping                         invalid               error          control frame
+length-highest-bit                too_large             error
+huge-length                       too_large             error
+drip-message                      timeout               timeout
+endless-fragments                 too_large|timeout     error|timeout
+endless-empty-fragments           timeout               timeout
+endless-offers                    timeout               timeout
+endless-pings                     timeout               timeout
+failure                           error                 error          torrent not registered
+failure-alone                     error                 error          torrent not registered
+failure-empty                     error                 error
+failure-not-text                  error                 error          13
+failure-control-characters        error                 error
+failure-lone-surrogates           error                 error
+not-json                          invalid               error          Unexpected token
+empty-message                     invalid               error
+json-array                        invalid               error
+json-null                         invalid               error          null
+json-cut-off                      invalid               error
+empty-object                      timeout               timeout
+invalid-utf8                      invalid               error
+lone-surrogates                   ok                    ok
+deep-nesting                      invalid               error
+not-a-number                      invalid               error
+huge-integer                      invalid               error
+huge-float                        invalid               error
+aquatic-order                     ok                    ok
+extra-keys                        ok                    ok
+warning-control-characters        ok                    ok
+control-characters-in-keys        ok                    ok
+silent-announce                   timeout/ok            timeout
+peer-id-taken                     ok                    ok
+failure-on-announce               error/ok              error          torrent not registered
+close-on-announce                 invalid/ok            error          1008
+other-hash-first                  ok                    ok
+other-hash                        timeout/ok            timeout
+missing-interval                  invalid+json/ok       error
+missing-counts                    ok                    ok
+missing-hash                      timeout/ok            timeout
+missing-action                    timeout/ok            timeout
+numbers-as-text                   ok                    ok
+odd-types                         ok                    ok
+negative-numbers                  ok                    ok
+large-message                     too_large|timeout/ok  error|timeout
+scrape-silent                     ok/timeout            partial
+failure-on-scrape                 ok/error              partial        not allowed
+scrape-close                      ok/invalid            partial        closed
+scrape-empty                      ok/short              ok
+scrape-known                      ok/short              ok
+scrape-truncated                  ok/short              ok
+scrape-first-70                   ok                    ok
+scrape-reversed                   ok                    ok
+scrape-extra                      ok                    ok
+scrape-extra-keys                 ok                    ok
+scrape-odd-types                  ok                    ok
+scrape-negative                   ok                    ok
+scrape-name-control-characters    ok                    ok
+missing-files                     ok/invalid+json       partial
+files-not-a-dictionary            ok/invalid+json       partial
+files-of-numbers                  ok                    ok
+odd-hashes                        ok/short              ok
+short-hashes                      ok/short              ok
+scrape-large-message              ok/too_large|timeout  partial
+"""
 # Over TLS the same has to come of what the bytes under it, or their end, could change.
 TLS_FAULTS = (
     "none", "silent", "silent-in-body", "slow", "close", "close-in-headers", "reset",
     "reset-in-body", "drip-headers", "drip-body", "drip-chunks", "endless-body", "endless-headers",
     "shorter-than-announced", "keep-open", "http-1.0-no-length", "chunked", "gzip", "gzip-bomb",
     "redirect", "redirect-to-silence", "many-peers",
+)
+WSS_FAULTS = (
+    "none", "silent-upgrade", "close-upgrade", "reset-upgrade", "drip-headers", "silent",
+    "silent-in-message", "close-in-message", "reset", "close-1001", "fragments", "byte-by-byte",
+    "ping-first", "large-message", "endless-offers", "masked",
 )
 
 # Runs scripts in forked processes: [[script, [argument, …], stdin], …] on stdin, for each
@@ -343,13 +486,15 @@ def long_word(word):
 
 
 UDP_OUTCOMES, HTTP_OUTCOMES = parse_table(UDP_TABLE), parse_table(HTTP_TABLE)
+WS_OUTCOMES = parse_table(WS_TABLE)
 
 
 class World:
     """A loopback tracker with every fault at an address of its own: 127.1.x.y over UDP, 127.2.x.y
-    over HTTP, 127.4.x.y over HTTPS. Faults of the TLS handshake need a tracker each.
+    over HTTP, 127.4.x.y over HTTPS, 127.6.x.y and 127.7.x.y over WebSocket. Faults of the TLS
+    handshake need a tracker each.
 
-    udp, http, tls and health are {fault: URL}.
+    udp, http, tls, ws, wss and health are {fault: URL}.
     """
 
     def __init__(self, stack):
@@ -380,6 +525,14 @@ class World:
         self.tls = {
             fault: "https://{}:{}/fault/{}/announce".format(address, secure.http_port, fault)
             for fault, address in zip(TLS_FAULTS, addresses(4))
+        }
+        self.ws = {
+            fault: "ws://{}:{}/fault/{}/".format(address, self.tracker.http_port, fault)
+            for fault, address in zip(WS_FAULTS, addresses(6))
+        }
+        self.wss = {
+            fault: "wss://{}:{}/fault/{}/".format(address, secure.http_port, fault)
+            for fault, address in zip(WSS_FAULTS, addresses(7))
         }
 
 
@@ -469,6 +622,7 @@ def check_client(python, script, urls, expected, *options):
 def test_every_fault_has_its_outcome_and_every_outcome_its_fault():
     assert set(UDP_OUTCOMES) == set(UDP_FAULTS)
     assert set(HTTP_OUTCOMES) == set(HTTP_FAULTS)
+    assert set(WS_OUTCOMES) == set(WS_FAULTS)
 
 
 def test_the_udp_client(either_python, world):
@@ -480,6 +634,11 @@ def test_the_http_client(either_python, world):
     check_client(either_python, "http_tracker_client.py", urls, HTTP_OUTCOMES, "--insecure")
 
 
+def test_the_http_client_over_websocket(either_python, world):
+    urls = chain(world.ws.items(), world.wss.items())
+    check_client(either_python, "http_tracker_client.py", urls, WS_OUTCOMES, "--insecure")
+
+
 def test_the_checker_has_one_result_each_and_all_in_time(either_python, world):
     """And nobody is disturbed by a neighbour: those that are well are so beside all the others."""
     expected = {}
@@ -487,6 +646,8 @@ def test_the_checker_has_one_result_each_and_all_in_time(either_python, world):
         (world.udp, UDP_OUTCOMES, "checker"),
         (world.http, HTTP_OUTCOMES, "checker"),
         (world.tls, HTTP_OUTCOMES, "checker"),
+        (world.ws, WS_OUTCOMES, "checker"),
+        (world.wss, WS_OUTCOMES, "checker"),
         (world.health, HTTP_OUTCOMES, "health"),
     ):
         for fault, url in urls.items():

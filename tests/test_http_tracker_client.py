@@ -1520,3 +1520,37 @@ def test_plain_http_needs_no_ssl(http, tracker, tmp_path):
     error = record_of(http("announce", url, HASH, env=environment))
     assert error["kind"] == "tls"
     assert "no ssl here" in error["message"]
+
+
+# WebSocket trackers behind TLS and proxies; the rest of them is in test_websocket_trackers.py.
+
+
+@pytest.mark.parametrize("through_proxy", [False, True])
+def test_wss(http, secure_tracker, cacert, proxy, through_proxy):
+    environment = {"https_proxy": proxy.url.replace("//", "//user:pass@")} if through_proxy else {}
+    arguments = ["announce", secure_tracker.ws_url, HASH, "--cacert", cacert]
+    result = http(*arguments, "--header", "Cookie: secret", env=environment)
+    assert (result.code, result.stderr) == (0, "")
+    assert result.json["complete"] == 1
+    upgrade, = requests_of(secure_tracker, "upgrade")
+    headers = dict(upgrade["headers"])
+    assert headers["Cookie"] == "secret"
+    assert "Proxy-Authorization" not in headers
+    assert len(proxy.heads) == through_proxy
+    for head in proxy.heads:
+        assert head.startswith("CONNECT localhost:{} HTTP/1.1".format(secure_tracker.http_port))
+        assert "secret" not in head
+
+
+def test_ws_goes_through_a_tunnel_of_the_http_proxy(http, tracker, proxy):
+    environment = {"http_proxy": proxy.url, "https_proxy": "http://127.0.0.1:1"}
+    result = http("scrape", tracker.ws_url, HASH, env=environment)
+    assert (result.code, result.stderr) == (0, "")
+    head, = proxy.heads
+    assert head.startswith("CONNECT 127.0.0.1:{} HTTP/1.1".format(tracker.http_port))
+
+
+def test_wss_with_a_certificate_of_an_unknown_authority(http, secure_tracker):
+    result = http("announce", secure_tracker.ws_url, HASH)
+    assert record_of(result)["kind"] == "tls"
+    assert http("announce", secure_tracker.ws_url, HASH, "--insecure").code == 0

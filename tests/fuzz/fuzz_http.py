@@ -283,7 +283,7 @@ def ask(command, response, reply):
         numbers = checker.announce_counts(reply)
     else:
         http.require_scrape(reply, response.status)
-        numbers = checker.scrape_counts(reply, HASH)
+        numbers = checker.scrape_counts(reply).get(HASH, ())
     assert all(number is None or isinstance(number, int) for number in numbers)
     return "an answer to " + command
 

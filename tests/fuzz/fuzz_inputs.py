@@ -83,7 +83,7 @@ def parser_of(client, command):
 
 
 COMMANDS = [parser_of(client, name) for client in (udp, http) for name in ("announce", "scrape")]
-COMMANDS += [checker.parser_for(monitor, "command") for monitor in (False, True)]
+COMMANDS += [checker.parser_for(command, "command") for command in checker.COMMANDS]
 
 
 def make_url(rng):
