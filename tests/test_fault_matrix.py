@@ -13,7 +13,7 @@ import ssl
 import subprocess
 import sys
 from contextlib import ExitStack
-from itertools import chain, islice
+from itertools import chain, cycle, islice
 
 import pytest
 import trustme
@@ -597,10 +597,14 @@ def outcome_of(result, given):
     return record["kind"] + ("+json" if result.stdout else ""), record["message"]
 
 
-def check_client(python, script, urls, expected, *options):
-    """urls: pairs of a fault and the URL of a tracker that has it."""
+def both(fault):
+    return "announce", "scrape"
+
+
+def check_client(python, script, urls, expected, *options, asked=both):
+    """urls: pairs of a fault and the URL of a tracker that has it; asked(fault): the commands."""
     commands = {"announce": [HASH], "scrape": [HASH, OTHER_HASH]}
-    keys = [(fault, url, command) for fault, url in urls for command in commands]
+    keys = [(fault, url, command) for fault, url in urls for command in asked(fault)]
     options = list(options) + ["--timeout", str(TIMEOUT)]
     cases = [
         (script, [command, url] + options + commands[command], "") for _, url, command in keys
@@ -636,30 +640,38 @@ def test_the_http_client(either_python, world):
 
 def test_the_http_client_over_websocket(either_python, world):
     urls = chain(world.ws.items(), world.wss.items())
-    check_client(either_python, "http_tracker_client.py", urls, WS_OUTCOMES, "--insecure")
+    turns = cycle((("announce",), ("scrape",)))
+
+    def asked(fault):
+        """Where both commands meet the same, one is enough."""
+        outcomes = WS_OUTCOMES[fault]
+        alike = outcomes["announce"] == outcomes["scrape"]
+        return next(turns) if alike else ("announce", "scrape")
+
+    options = ["--insecure"]
+    check_client(
+        either_python, "http_tracker_client.py", urls, WS_OUTCOMES, *options, asked=asked
+    )
 
 
-def test_the_checker_has_one_result_each_and_all_in_time(either_python, world):
-    """And nobody is disturbed by a neighbour: those that are well are so beside all the others."""
+def check_all_at_once(python, world, groups):
+    """Has the checker check all trackers of groups, (URLs by fault, outcomes, column), at once.
+
+    There is one result each, in time, and nobody is disturbed by a neighbour: those that are well
+    are so beside all the others.
+    """
     expected = {}
-    for urls, outcomes, column in (
-        (world.udp, UDP_OUTCOMES, "checker"),
-        (world.http, HTTP_OUTCOMES, "checker"),
-        (world.tls, HTTP_OUTCOMES, "checker"),
-        (world.ws, WS_OUTCOMES, "checker"),
-        (world.wss, WS_OUTCOMES, "checker"),
-        (world.health, HTTP_OUTCOMES, "health"),
-    ):
+    for urls, outcomes, column in groups:
         for fault, url in urls.items():
             words = outcomes[fault]["says"] if column == "checker" else ()
             expected[url] = fault, outcomes[fault][column], words
     for host in islice(addresses(5), 20):
         expected["udp://{}:{}".format(host, world.tracker.udp_port)] = "none", {"ok"}, ()
         expected["http://{}:{}".format(host, world.tracker.http_port)] = "none", {"ok"}, ()
-    health = [word for url in world.health.values() for word in ("--health", url)]
-    trackers = "\n".join(url for url in expected if url not in world.health.values())
+    health = [word for url in world.health.values() if url in expected for word in ("--health", url)]
+    trackers = "\n".join(url for url in expected if url not in health)
     arguments = ["-", "--format", "ndjson", "--insecure", "--timeout", str(TIMEOUT)] + health
-    (result,) = run_side_by_side(either_python, [("tracker_checker.py", arguments, trackers)])
+    (result,) = run_side_by_side(python, [("tracker_checker.py", arguments, trackers)])
     assert (result.code, result.stderr) == (0, "")
     check_text(result.stdout)
     records = json_lines(result.stdout)
@@ -676,6 +688,21 @@ def test_the_checker_has_one_result_each_and_all_in_time(either_python, world):
             problems.append("{}: {} {} expected: {}".format(fault, statuses, words, record))
     assert not problems, "\n".join(problems)
     assert result.seconds < TIMEOUT + 1
+
+
+def test_the_checker(either_python, world):
+    groups = [
+        (world.udp, UDP_OUTCOMES, "checker"),
+        (world.http, HTTP_OUTCOMES, "checker"),
+        (world.tls, HTTP_OUTCOMES, "checker"),
+        (world.health, HTTP_OUTCOMES, "health"),
+    ]
+    check_all_at_once(either_python, world, groups)
+
+
+def test_the_checker_over_websocket(either_python, world):
+    groups = [(world.ws, WS_OUTCOMES, "checker"), (world.wss, WS_OUTCOMES, "checker")]
+    check_all_at_once(either_python, world, groups)
 
 
 @pytest.mark.parametrize("command", ["announce", "scrape"])
