@@ -1066,17 +1066,22 @@ def parse_number(text: str):
     return float(text) if set(text) & set(".eE") else int(text)
 
 
-def to_bytes(value):
-    """Returns a value of JSON with its texts as bytes: their Latin-1 reading, else UTF-8."""
+def to_bytes(value, levels: int = 256):
+    """Returns a value of JSON with its texts as bytes: their Latin-1 reading, else UTF-8.
+
+    Raises ValueError for one of more levels than bencode.py takes.
+    """
+    if not levels:
+        raise ValueError("nested too deep")
     if isinstance(value, str):
         try:
             return value.encode("latin-1")
         except UnicodeEncodeError:
             return value.encode("utf-8", "surrogatepass")
     if isinstance(value, list):
-        return list(map(to_bytes, value))
+        return [to_bytes(item, levels - 1) for item in value]
     if isinstance(value, dict):
-        return {to_bytes(key): to_bytes(item) for key, item in value.items()}
+        return {to_bytes(key): to_bytes(item, levels - 1) for key, item in value.items()}
     return value
 
 

@@ -2663,10 +2663,11 @@ def report_torrents_table(torrents: list, columns: int = None) -> str:
         for tracker, outcome in zip(torrent.trackers, torrent.outcomes)
         if not isinstance(outcome, Failure)
     }
-    text = "{} torrents, {} without seeders, {} not known; {} of {} trackers answered"
+    text = "{} torrent{}, {} without seeders, {} not known; {} of {} trackers answered"
     seeders = [torrent.most(0) for torrent in torrents]
+    plural = "" if len(torrents) == 1 else "s"
     none, unknown = seeders.count(0), seeders.count(None)
-    lines.append(text.format(len(torrents), none, unknown, len(answered), len(asked)))
+    lines.append(text.format(len(torrents), plural, none, unknown, len(answered), len(asked)))
     return "\n".join(lines) + "\n"
 
 
@@ -4983,17 +4984,22 @@ def parse_number(text: str):
     return float(text) if set(text) & set(".eE") else int(text)
 
 
-def to_bytes(value):
-    """Returns a value of JSON with its texts as bytes: their Latin-1 reading, else UTF-8."""
+def to_bytes(value, levels: int = 256):
+    """Returns a value of JSON with its texts as bytes: their Latin-1 reading, else UTF-8.
+
+    Raises ValueError for one of more levels than bencode.py takes.
+    """
+    if not levels:
+        raise ValueError("nested too deep")
     if isinstance(value, str):
         try:
             return value.encode("latin-1")
         except UnicodeEncodeError:
             return value.encode("utf-8", "surrogatepass")
     if isinstance(value, list):
-        return list(map(to_bytes, value))
+        return [to_bytes(item, levels - 1) for item in value]
     if isinstance(value, dict):
-        return {to_bytes(key): to_bytes(item) for key, item in value.items()}
+        return {to_bytes(key): to_bytes(item, levels - 1) for key, item in value.items()}
     return value
 
 

@@ -160,6 +160,7 @@ def test_binary_strings_are_the_latin_1_reading_of_their_bytes():
         b'{"a":' + b"9" * 10000 + b"}",
         b"[" * 100000,
         b'{"a":' * 100000,
+        b'{"a":' + b"[" * 256 + b"]" * 256 + b"}",
     ],
     ids=lambda data: repr(data[:20]),
 )
