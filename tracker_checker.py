@@ -45,7 +45,7 @@ import struct
 import sys
 import threading
 import time
-from collections import deque, namedtuple
+from collections import Counter, deque, namedtuple
 from heapq import heappop, heappush
 from urllib.parse import quote, unquote_to_bytes, urljoin
 
@@ -98,12 +98,13 @@ class Target:
 class Result:
     """How a check ended. Counts, interval (seconds) and address are None where not known.
 
-    elapsed is in seconds, finished_at a Unix time, warning the tracker's own words, detail what a
-    health check was answered.
+    elapsed is in seconds, finished_at and certificate_expires are Unix times, warning the
+    tracker's own words, detail what a health check was answered.
     """
 
     __slots__ = (
-        "target stages elapsed address interval seeders leechers warning detail finished_at"
+        "target stages elapsed address interval seeders leechers certificate_expires warning"
+        " detail finished_at"
     ).split()
 
     def __init__(self, target, stages=(), elapsed=0, address=None):
@@ -114,6 +115,7 @@ class Result:
         self.interval = None
         self.seeders = None
         self.leechers = None
+        self.certificate_expires = None
         self.warning = None
         self.detail = None
         self.finished_at = time.time()
@@ -131,7 +133,12 @@ class Result:
 
     @property
     def status(self) -> str:
-        """ok, partial (announce works, scrape does not), timeout, error or interrupted."""
+        """ok, partial (announce works, scrape does not), or a word that says why it is not up.
+
+        That is timeout, error, interrupted or unsupported.
+        """
+        if self.target.kind == UNSUPPORTED:
+            return UNSUPPORTED
         failed = self.failed_stage
         if failed is None:
             return "ok"
@@ -147,8 +154,8 @@ class Result:
 
     @property
     def down(self) -> bool:
-        """Whether it was checked and does not work: what was interrupted is neither up nor down."""
-        return self.status in ("timeout", "error")
+        """Whether it does not work: what was interrupted is neither up nor down."""
+        return self.status in ("timeout", "error", UNSUPPORTED)
 
     @property
     def message(self) -> str:
@@ -425,10 +432,13 @@ def scrape_http(url: str, target: Target, result: Result, options: "HttpOptions"
 
 
 def read_answer(response: "HttpResponse", require, target: Target, result: Result):
-    """Returns the decoded reply, which require(reply, status) lets pass; notes its warning.
+    """Returns the decoded reply, which require(reply, status) lets pass.
+
+    Notes its warning, and the certificate's end.
 
     Where the tracker refuses the default info hash, which no announce got past, there is a hint.
     """
+    result.certificate_expires = response.certificate_expires
     reply = read_reply(response)
     if isinstance(reply, dict) and reply.get(b"warning message"):
         result.warning = text_of(reply[b"warning message"])
@@ -446,6 +456,7 @@ def ask_health(target: Target, result: Result, options: "HttpOptions", deadline:
     """Steps that ask a health endpoint, and note its answer; Failure for any but a 2xx status."""
     response, _ = yield from fetch(target.url, options, deadline, limit=None)
     result.address = response.address
+    result.certificate_expires = response.certificate_expires
     result.detail = show_status(response)
     if not 200 <= response.status < 300:
         raise Failure("http_status", result.detail)
@@ -1545,8 +1556,10 @@ def report_json(results: list, pretty: bool) -> str:
     return "[\n" + ",\n".join(texts) + "\n]\n" if texts else "[]\n"
 
 
-def result_to_ndjson(result: Result) -> str:
-    """Returns a result as one line of JSON; keys without a value are left out."""
+def result_to_ndjson(result: Result, labels: dict = None) -> str:
+    """Returns a result as one line of JSON, with labels; keys without a value are left out."""
+    target, certificate_expires = result.target, result.certificate_expires
+    asks_for_torrent = target.info_hash and target.kind not in (HEALTH, UNSUPPORTED)
     stages = [
         present(
             name=stage.name,
@@ -1557,8 +1570,10 @@ def result_to_ndjson(result: Result) -> str:
         for stage in result.stages
     ]
     record = present(
-        tracker=result.target.given,
-        kind=result.target.kind,
+        time=show_time(result.finished_at, "milliseconds"),
+        tracker=target.given,
+        kind=target.kind,
+        info_hash=target.info_hash.hex() if asks_for_torrent else None,
         status=result.status,
         address=result.address,
         elapsed_ms=to_ms(result.elapsed),
@@ -1567,7 +1582,9 @@ def result_to_ndjson(result: Result) -> str:
         interval=result.interval,
         seeders=result.seeders,
         leechers=result.leechers,
+        certificate_expires=certificate_expires and show_time(certificate_expires, "seconds"),
         warning=result.warning,
+        labels=labels or None,
     )
     return to_json_text(record, pretty=False) + "\n"
 
@@ -1580,22 +1597,124 @@ def to_ms(seconds: float) -> float:
     return round(seconds * 1000, 1)
 
 
+def show_time(unix_time: float, precision: str) -> str:
+    """Returns a Unix time in UTC as ISO 8601 has it, to seconds or milliseconds."""
+    whole, thousandths = divmod(int(unix_time * 1000), 1000)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+    return text + (".{:03}Z".format(thousandths) if precision == "milliseconds" else "Z")
+
+
 def counted(results: list) -> list:
     """Returns those that count: unsupported lines only where nothing else could be checked."""
     return [result for result in results if result.target.kind != UNSUPPORTED] or results
 
 
-NARROW = 80  # columns for tracker and reason, below which both side by side cannot be read
+# The states of results in the order in which they are read, and what each is called in totals.
+STATES = ("ok", "partial", "timeout", "error", "interrupted", UNSUPPORTED)
 COLOURS = {
     "ok": 32, "partial": 33, "timeout": 31, "error": 31, "interrupted": 33, UNSUPPORTED: 35
 }
+# Kinds of failures in the words of totals.
+REASONS = {
+    "timeout": "timeout",
+    "refused": "connection refused",
+    "resolve_failed": "name not found",
+    "unreachable": "unreachable",
+    "tls": "TLS",
+    "http_status": "HTTP error status",
+    "failure_reason": "the tracker refuses",
+    "tracker_error": "the tracker refuses",
+    "invalid_response": "no tracker's answer",
+}
+FEW = 3  # how many are named or counted one by one in a line that sums up
+NARROW = 80  # columns for tracker and reason, below which both side by side cannot be read
+
+
+def reason_of(result: Result) -> str:
+    """Returns why a result is not ok, without control characters; "" where it is."""
+    if not result.failed_stage:
+        return ""
+    text = str(result.failed_stage.failure)
+    host = "{}: ".format(result.target.host)
+    # The host stands in the tracker's name already.
+    return escape(text[len(host) :] if text.startswith(host) else text)
+
+
+def remark_of(result: Result) -> str:
+    """Returns which stage failed and why, or what the tracker warns of; "" for neither."""
+    reason = reason_of(result)
+    if reason:
+        unsupported = result.status == UNSUPPORTED
+        return reason if unsupported else "{}: {}".format(result.failed_stage.name, reason)
+    return "warning: " + escape(result.warning) if result.warning else ""
+
+
+def reason_word(result: Result) -> str:
+    """Returns the kind of a failure, in words for people."""
+    kind = result.failed_stage.failure.kind
+    return REASONS.get(kind, kind.replace("_", " "))
+
+
+def in_reading_order(results: list) -> list:
+    """Returns what is up by latency, then partial, down with like reasons together, and the rest.
+
+    The reason that most have comes first.
+    """
+    words = [word for word, _ in count_reasons(results)]
+
+    def place(result):
+        if result.status in ("timeout", "error"):
+            return STATES.index("error"), words.index(reason_word(result)), reason_of(result)
+        return STATES.index(result.status), result.elapsed if result.up else 0
+
+    return sorted(results, key=place)
+
+
+def totals_of(results: list, given_twice: int = 0) -> str:
+    """Returns how many are up, down and neither; given_twice were given more than once."""
+    statuses = Counter(result.status for result in results)
+    text = "{} up ({} partial), {} down, {} unsupported of {}".format(
+        statuses["ok"] + statuses["partial"],
+        statuses["partial"],
+        statuses["timeout"] + statuses["error"],
+        statuses[UNSUPPORTED],
+        len(results),
+    )
+    if given_twice:
+        text += ", {} given twice".format(given_twice)
+    if statuses["interrupted"]:
+        text += ", {} not finished".format(statuses["interrupted"])
+    return text
+
+
+def count_reasons(results: list) -> list:
+    """Returns [(reason in words, how many are down for it)], the most first."""
+    down = [result for result in results if result.status in ("timeout", "error")]
+    return Counter(map(reason_word, down)).most_common()
+
+
+def reasons_of(results: list) -> str:
+    """Returns how many are down for which reason, "" where no more than a few are down."""
+    counts = count_reasons(results)
+    if sum(count for _, count in counts) <= FEW:
+        return ""
+    return "down: " + ", ".join("{} {}".format(count, word) for word, count in counts)
+
+
+def address_of(result: Result) -> str:
+    """Returns the address that was asked as a table shows it, "" where the tracker is one."""
+    if result.address and not result.target.ip_version:
+        return " ({})".format(result.address)
+    return ""
 
 
 def show_tracker(result: Result, with_address: bool) -> str:
     """Returns a tracker as it was given, with the address that was asked where that is a name."""
-    if with_address and result.address and not result.target.ip_version:
-        return "{} ({})".format(result.target.given, result.address)
-    return result.target.given
+    return result.target.given + (address_of(result) if with_address else "")
+
+
+# A row of the table: number cells, a tracker, its address, why with the stage and without it.
+Row = namedtuple("Row", "status numbers tracker address remark reason")
 
 
 def report_table(
@@ -1605,65 +1724,83 @@ def report_table(
     all_addresses: bool = False,
     given_twice: int = 0,
 ) -> str:
-    """Returns an aligned table with a row for each result and a line of totals.
+    """Returns an aligned table with a row for each result and lines of totals.
 
     columns is the width of the terminal, None where lines may have any length. In a narrow one
     the reason of a failure stands where its numbers would be. given_twice is how many of what was
     given had been given before.
     """
     columns = columns or sys.maxsize
-    rows = [("STATUS", "LATENCY", "SEEDERS", "LEECHERS", "TRACKER", "", "")]
-    for result in results:
+    rows = [Row("STATUS", ("LATENCY", "SEEDERS", "LEECHERS"), "TRACKER", "", "", "")]
+    for result in results if all_addresses else in_reading_order(results):
         latency = "{:.0f} ms".format(result.elapsed * 1000) if result.up else None
-        numbers = [
+        numbers = tuple(
             "-" if number is None else str(number)
             for number in (latency, result.seeders, result.leechers)
-        ]
-        tracker = escape(show_tracker(result, all_addresses or result.target.kind == UDP))
-        # The host stands in the tracker's column already.
-        host = ": {}: ".format(result.target.host)
-        reason = escape(result.message or "").replace(host, ": ", 1)
-        if result.warning and not reason:
-            reason = "warning: " + escape(result.warning)
-        why = "" if result.up else reason.partition(": ")[2]
-        status = UNSUPPORTED if result.target.kind == UNSUPPORTED else result.status
-        rows.append((status, *numbers, tracker, reason, why))
-    widths = [max(map(len, texts)) for texts in zip(*rows)]
-    status_width, *number_widths, tracker_width, reason_width, why_width = widths
-    cells_width = sum(number_widths) + 4
-    room = columns - 1 - status_width - cells_width - 4
-    needed = tracker_width + 2 + reason_width
-    narrow = room < min(needed, NARROW)
+        )
+        remark = remark_of(result)
+        reason = reason_of(result) or remark
+        if result.up:
+            # Beside the latency there is little room, and partial says that it is scrape.
+            reason = reason.replace("the tracker says ", "", 1)
+        tracker = escape(result.target.given)
+        address = address_of(result) if all_addresses or result.target.kind == UDP else ""
+        rows.append(Row(result.status, numbers, tracker, address, remark, reason))
+    number_widths = [max(map(len, texts)) for texts in zip(*(row.numbers for row in rows))]
+    status_width = max(len(row.status) for row in rows)
+    room = columns - 1 - status_width - 2
+    wide_tracker = max(len(row.tracker + row.address) for row in rows)
+    wide = wide_tracker + 2 + max(len(row.remark) for row in rows)
+    wide_room = room - sum(number_widths) - 6
+    narrow = wide_room < min(wide, NARROW)
     if narrow:
-        widening = max(0, min(room - tracker_width, why_width - cells_width))
-        cells_width += widening
-        room -= widening
-    elif room < needed:
-        tracker_width = min(tracker_width, room * 3 // 5)
+        widths = narrow_widths(rows, room - 2, number_widths, all_addresses)
+    else:
+        tracker_width = wide_tracker if wide_room >= wide else min(wide_tracker, wide_room * 3 // 5)
     lines = []
-    for status, *numbers, tracker, reason, why in rows:
-        cells = "  ".join(text.rjust(width) for text, width in zip(numbers, number_widths))
+    for row in rows:
+        numbers = [text.rjust(width) for text, width in zip(row.numbers, number_widths)]
         if narrow:
-            cells = shorten(why or cells, cells_width).ljust(cells_width)
-        elif reason:
-            tracker = "{}  {}".format(shorten(tracker, tracker_width).ljust(tracker_width), reason)
-        line = "{}  {}  {}".format(status.ljust(status_width), cells, shorten(tracker, room))
-        line = shorten(line.rstrip(), columns - 1)
-        if colour and status in COLOURS:
-            line = "\x1b[{}m{}\x1b[0m{}".format(COLOURS[status], status, line[len(status) :])
+            address = row.address if all_addresses else ""
+            cells = narrow_cells(row, numbers, widths[0]) + "  "
+            cells += shorten_tracker(row.tracker, address, widths[1])
+        else:
+            tracker = shorten_tracker(row.tracker, row.address, tracker_width)
+            cells = "  ".join(numbers + [tracker.ljust(tracker_width), row.remark])
+        line = shorten("{}  {}".format(row.status.ljust(status_width), cells).rstrip(), columns - 1)
+        if colour:
+            line = paint(row.status, line[: len(row.status)]) + line[len(row.status) :]
         lines.append(line)
-    statuses = [row[0] for row in rows]
-    partial, unsupported = statuses.count("partial"), statuses.count(UNSUPPORTED)
-    up = statuses.count("ok") + partial
-    unfinished = statuses.count("interrupted")
-    down = len(results) - up - unsupported - unfinished
-    totals = "{} up ({} partial), {} down, {} unsupported".format(up, partial, down, unsupported)
-    if given_twice:
-        totals += ", {} given twice".format(given_twice)
-    if unfinished:
-        totals += ", {} not finished".format(unfinished)
-    lines.append(totals)
-    return "\n".join(lines) + "\n"
+    lines.append(totals_of(results, given_twice))
+    reasons = reasons_of(results)
+    return "\n".join(lines + [reasons] if reasons else lines) + "\n"
+
+
+def narrow_widths(rows: list, room: int, number_widths: list, all_addresses: bool) -> tuple:
+    """Returns the widths of (cells, tracker) where a reason stands in the cells of numbers."""
+    numbers = sum(number_widths) + 4
+    latency = number_widths[0] + 2
+    wanted = max(len(row.reason) + (latency if row.numbers[0] != "-" else 0) for row in rows)
+    tracker = max(len(row.tracker + (row.address if all_addresses else "")) for row in rows)
+    cells = max(numbers, min(wanted, room - min(tracker, room // 2)))
+    return cells, room - cells
+
+
+def narrow_cells(row: "Row", numbers: list, width: int) -> str:
+    """Returns the numbers of a row, or its reason, after the latency where it is up."""
+    latency = numbers[0] + "  " if row.status in ("ok", "partial") else ""
+    cells = latency + row.reason if row.reason else "  ".join(numbers)
+    return shorten(cells, width).ljust(width)
+
+
+def shorten_tracker(tracker: str, address: str, width: int) -> str:
+    """Returns a tracker with its address in no more columns, of which the address comes first."""
+    return shorten(shorten(tracker, max(width - len(address), 8)) + address, width)
+
+
+def paint(status: str, text: str) -> str:
+    """Returns text in the colour of a status."""
+    return "\x1b[{}m{}\x1b[0m".format(COLOURS[status], text) if status in COLOURS else text
 
 
 def shorten(text: str, width: int) -> str:
@@ -1672,17 +1809,27 @@ def shorten(text: str, width: int) -> str:
 
 METRICS = (
     ("tracker_up", "Whether the tracker works: 1 for ok and partial, 0 for down."),
+    ("tracker_check_duration_seconds", "How long the check took."),
     ("tracker_stage_up", "Whether a stage of the check went well."),
     ("tracker_stage_duration_seconds", "How long a stage of the check took."),
+    ("tracker_failure", "1 for a stage that failed, with the kind of its failure."),
     ("tracker_announce_interval_seconds", "The interval the tracker wants between announces."),
     ("tracker_seeders", "Seeders the tracker counts for the info hash."),
     ("tracker_leechers", "Leechers the tracker counts for the info hash."),
+    (
+        "tracker_certificate_expiry_timestamp_seconds",
+        "When the tracker's TLS certificate ends, as a Unix time.",
+    ),
     ("tracker_last_check_timestamp_seconds", "When the check ended, as a Unix time."),
 )
 
 
-def report_prometheus(results: list, all_addresses: bool = False) -> str:
-    """Returns metrics in the text exposition format, for node_exporter's textfile collector."""
+def report_prometheus(results: list, all_addresses: bool = False, own_labels: dict = None) -> str:
+    """Returns metrics in the text exposition format, for node_exporter's textfile collector.
+
+    own_labels, {name: value}, stand on each of them.
+    """
+    own_labels = list((own_labels or {}).items())
     samples = {name: {} for name, _ in METRICS}  # each {series: value}
 
     def add(name, labels, value):
@@ -1697,14 +1844,19 @@ def report_prometheus(results: list, all_addresses: bool = False) -> str:
         labels = [("tracker", result.target.given), ("protocol", result.target.kind)]
         if all_addresses:
             labels.append(("address", result.address or ""))
+        labels += own_labels
         add("tracker_up", labels, int(result.up))
+        add("tracker_check_duration_seconds", labels, round(result.elapsed, 6))
         for stage in result.stages:
             of_stage = labels + [("stage", stage.name)]
             add("tracker_stage_up", of_stage, int(not stage.failure))
             add("tracker_stage_duration_seconds", of_stage, round(stage.elapsed, 6))
+            if stage.failure:
+                add("tracker_failure", of_stage + [("kind", stage.failure.kind)], 1)
         add("tracker_announce_interval_seconds", labels, result.interval)
         add("tracker_seeders", labels, result.seeders)
         add("tracker_leechers", labels, result.leechers)
+        add("tracker_certificate_expiry_timestamp_seconds", labels, result.certificate_expires)
         add("tracker_last_check_timestamp_seconds", labels, round(result.finished_at, 3))
     lines = []
     for name, text in METRICS:
@@ -1722,46 +1874,79 @@ def escape_label(text: str) -> str:
 NAGIOS_STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 
-def report_nagios(results: list, all_addresses: bool = False) -> tuple:
-    """Returns (line, exit code) after the monitoring plugins' guidelines."""
+def report_nagios(
+    results: list, all_addresses: bool = False, critical: int = 1, elapsed: float = None
+) -> tuple:
+    """Returns (text, exit code) after the monitoring plugins' guidelines.
+
+    The first line has up to three of those that are down, or partial, then each that is not ok
+    has one. Where fewer are down than critical that is a warning. elapsed is that of the run, in
+    seconds, None where that is not known.
+    """
     finished = [result for result in results if result.status != "interrupted"]
     checked = counted(finished)
     total = len(checked)
     down = [result for result in checked if result.down]
     partial = [result for result in checked if result.status == "partial"]
-    up = total - len(down)
     left_out = len(finished) - total
     unfinished = len(results) - len(finished)
-    code, word, named = (2, "down", down) if down else (1, "partial", partial)
-    if named:
-        names = name_some(named, all_addresses)
-        text = "{} of {} {}: {}".format(len(named), total, word, names)
+    if down:
+        code = 2 if len(down) >= critical else 1
+        text = name_some(down, total, "down", all_addresses)
+    elif partial:
+        code, text = 1, name_some(partial, total, "partial", all_addresses)
     elif checked:
-        code, text = 0, "{} of {} up".format(up, total)
+        code, text = 0, "{0} of {0} up".format(total)
     else:
         code, text = 3, "nothing was checked"
-    if left_out:
-        text += "; {} unsupported".format(left_out)
-    if unfinished:
-        text += "; {} not finished".format(unfinished)
-    performance = " ".join(
+    others = [(left_out, "unsupported"), (unfinished, "not finished")]
+    asides = ["{} {}".format(*other) for other in others if other[0]]
+    if asides:
+        text += " ({})".format(", ".join(asides))
+    performance = [
         "{}={};;;0;{}".format(name, value, total)
-        for name, value in (("up", up), ("down", len(down)), ("partial", len(partial)))
+        for name, value in (
+            ("up", total - len(down)), ("down", len(down)), ("partial", len(partial))
+        )
+    ]
+    if elapsed is not None:
+        performance.append("time={:.2f}s".format(elapsed))
+    lines = "".join(
+        plugin_text(
+            "{}: {} ({})".format(
+                result.status, show_tracker(result, all_addresses), remark_of(result)
+            )
+        ) + "\n"
+        for result in in_reading_order(results)
+        if result.status != "ok"
     )
-    return nagios_line(code, text, performance), code
+    return nagios_line(code, text, " ".join(performance)) + lines, code
 
 
 def nagios_line(code: int, text: str, performance: str = "") -> str:
-    # A | ends the text and starts the performance data.
-    line = "TRACKERS {} - {}".format(NAGIOS_STATES[code], escape(text).replace("|", "!"))
+    line = "TRACKERS {} - {}".format(NAGIOS_STATES[code], plugin_text(text))
     return line + (" | " + performance if performance else "") + "\n"
 
 
-def name_some(results, with_address, most=10):
-    names = [show_tracker(result, with_address) for result in results[:most]]
-    if len(results) > most:
-        names.append("and {} more".format(len(results) - most))
-    return ", ".join(names)
+def plugin_text(text: str) -> str:
+    """Returns text without what a plugin's output has a meaning of its own for.
+
+    A | starts the performance data, a ; ends a command and starts a comment in Nagios' files.
+    """
+    return escape(text).replace("|", "!").replace(";", ",")
+
+
+def name_some(named: list, total: int, state: str, with_address: bool) -> str:
+    """Returns how many are in a state, and a few of them with their reasons."""
+    names = [
+        "{} ({})".format(
+            show_tracker(result, with_address),
+            "timeout" if result.status == "timeout" else shorten(reason_of(result), 80),
+        )
+        for result in in_reading_order(named)[:FEW]
+    ]
+    more = " and {} more".format(len(named) - FEW) if len(named) > FEW else ""
+    return "{} of {} {}: {}{}".format(len(named), total, state, ", ".join(names), more)
 
 
 def report_urls(results: list) -> str:
@@ -1778,25 +1963,28 @@ def report_urls(results: list) -> str:
     return "".join(url + "\n" for url in dict.fromkeys(urls))
 
 
-def render(results: list, arguments, streamed: bool) -> tuple:
+def render(results: list, arguments, streamed: bool, elapsed: float) -> tuple:
     """Returns (the report in the format asked for, the exit code that belongs to it).
 
-    streamed says that the results have been written already, as they came.
+    streamed says that the results have been written already, as they came; elapsed is how many
+    seconds the run took.
     """
     name = arguments.format
     if name == "nagios":
-        return report_nagios(results, arguments.all_addresses)
+        return report_nagios(results, arguments.all_addresses, arguments.critical or 1, elapsed)
     if name == "table":
-        terminal = is_terminal(sys.stdout) and not arguments.output
-        columns = terminal_columns(sys.stdout) if terminal else None
-        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        colour = terminal and not plain
-        given_twice = arguments.given_twice
-        text = report_table(results, columns, colour, arguments.all_addresses, given_twice)
+        text = report_table(
+            results,
+            columns_for(arguments),
+            wants_colour(arguments),
+            arguments.all_addresses,
+            arguments.given_twice,
+        )
     elif name == "ndjson":
-        text = "" if streamed else "".join(map(result_to_ndjson, results))
+        lines = (result_to_ndjson(result, arguments.labels) for result in results)
+        text = "" if streamed else "".join(lines)
     elif name == "prometheus":
-        text = report_prometheus(results, arguments.all_addresses)
+        text = report_prometheus(results, arguments.all_addresses, arguments.labels)
     elif name == "urls":
         text = report_urls(results)
     else:
@@ -1852,6 +2040,24 @@ class Progress:
 
 def is_terminal(stream) -> bool:
     return stream is not None and stream.isatty()
+
+
+def columns_for(arguments) -> int:
+    """Returns the width of the terminal that a report goes to, None where it goes elsewhere."""
+    if arguments.output or not is_terminal(sys.stdout):
+        return None
+    return terminal_columns(sys.stdout)
+
+
+def wants_colour(arguments) -> bool:
+    """Whether a report is to be coloured: --color, then the environment, then where it goes."""
+    if arguments.color != "auto":
+        return arguments.color == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return columns_for(arguments) is not None and os.environ.get("TERM") != "dumb"
 
 
 def terminal_columns(stream) -> int:
@@ -2124,6 +2330,33 @@ def parse_path(text: str) -> str:
     return text
 
 
+RESERVED_LABELS = (
+    "tracker", "protocol", "stage", "kind", "address", "info_hash", "name", "__name__"
+)
+
+
+def parse_label(text: str) -> tuple:
+    """Returns (name, value) of NAME=VALUE; ValueError for a name that is none, or is taken."""
+    name, equals, value = text.partition("=")
+    if not equals or not re.match(r"[a-zA-Z_][a-zA-Z0-9_]*\Z", name):
+        raise ValueError(
+            "{!r}: NAME=VALUE is expected, as from=berlin; a name has letters, digits and _, "
+            "no digit first".format(text)
+        )
+    if name in RESERVED_LABELS:
+        raise ValueError("{!r}: the label {} is there already; another name".format(text, name))
+    return name, value
+
+
+def require_distinct(parser, labels: list) -> dict:
+    """Returns the labels as a dictionary; ends in a usage error where a name stands twice."""
+    names = [name for name, _ in labels]
+    for name in names:
+        if names.count(name) > 1:
+            parser.error("--label {}: it is given twice".format(name))
+    return dict(labels)
+
+
 def add_input_options(parser) -> None:
     add = parser.add_argument
     add("inputs", metavar="INPUT", nargs="*", help=INPUT_HELP)
@@ -2142,6 +2375,17 @@ def add_input_options(parser) -> None:
     add("--info-hash", metavar="HASH", type=info_hash, help=HASH_HELP)
     help_text = "write there, whole or not at all (default -, stdout)"
     add("-o", "--output", metavar="FILE", type=path, help=help_text)
+    add(
+        "--label",
+        dest="labels",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        type=argument_type(parse_label),
+        help="a label of your own, as from=berlin, in ndjson, prometheus and probe lines",
+    )
+    help_text = "of a table: on a terminal (auto, the default), always or never"
+    add("--color", choices=["auto", "always", "never"], default="auto", help=help_text)
     add("--no-scrape", action="store_true", help="announce only")
     add("--no-announce", action="store_true", help="scrape only, as for private trackers")
     port = whole_number(1, 65535)
@@ -2155,6 +2399,9 @@ def add_check_options(parser) -> None:
     add("--fail", action="store_true", help="exit 1 when a tracker or health check is down")
     add("--fail-partial", action="store_true", help="the same, also when only scrape fails")
     add("--all-addresses", action="store_true", help="check every address of a name by itself")
+    number = whole_number(1, 10 ** 9)
+    help_text = "nagios: fewer down than N are a warning (default 1)"
+    add("--critical", type=number, metavar="N", help=help_text)
     add("--no-progress", action="store_true", help="no progress line on the terminal")
 
 
@@ -2209,6 +2456,9 @@ def parse_arguments(argv: list, prog: str):
         parser.error("--format prometheus: --output FILE is expected, to be rewritten")
     if arguments.ip_version:
         refuse_other_literals(parser, arguments)
+    arguments.labels = require_distinct(parser, arguments.labels)
+    if not monitor and arguments.critical and arguments.format != "nagios":
+        parser.error("--critical: --format nagios is expected with it, which it is for")
     if arguments.no_scrape and arguments.no_announce:
         parser.error("--no-scrape with --no-announce leaves nothing to check")
     return arguments
@@ -2306,6 +2556,7 @@ def run_checks(arguments, targets) -> int:
         and os.environ.get("TERM", "dumb") != "dumb"
         and arguments.format != "ndjson"
     )
+    began = time.monotonic()
     runner = make_runner(arguments, targets)
     on_signals(runner.interrupt)
     waves = 1 + len(targets) // runner.places
@@ -2316,13 +2567,14 @@ def run_checks(arguments, targets) -> int:
     def on_result(result):
         progress.count(result)
         if streaming:
-            write_stdout(result_to_ndjson(result))
+            write_stdout(result_to_ndjson(result, arguments.labels))
 
     groups = [runner.submit(target, on_result) for target in targets]
     runner.run()
     progress.clear()
     results = [check.result for checks in groups for check in checks]
-    text, code = render(results, arguments, streamed=streaming)
+    elapsed = time.monotonic() - began
+    text, code = render(results, arguments, streamed=streaming, elapsed=elapsed)
     if not arguments.output:
         write_stdout(text)
     elif not runner.interrupted:
@@ -2379,6 +2631,8 @@ def main(argv: list, prog: str = "tracker_checker.py") -> int:
     try:
         import_bencode()
     except Failure as failure:
+        if arguments.format == "nagios":
+            end_as_unknown(str(failure))
         write_stderr("{}: error: {}".format(prog, escape(str(failure))))
         return 2
     # Before the run a Failure is wrong usage, after it a report that was not written.
@@ -2392,13 +2646,14 @@ def main(argv: list, prog: str = "tracker_checker.py") -> int:
         return run_command(arguments, targets)
     except ConfigurationError as error:
         if arguments.format == "nagios":
-            write_stdout(nagios_line(3, "{}: {}".format(error.source, error)))
-            return 3
+            end_as_unknown("{}: {}".format(error.source, error))
         write_record(
             "error", kind="invalid_configuration", source=error.source, message=str(error)
         )
         return 2
     except Failure as failure:
+        if arguments.format == "nagios" and arguments.output:
+            end_as_unknown(str(failure))
         source = arguments.output or "stdout"
         write_record("error", kind=failure.kind, source=source, message=str(failure))
         return failure_code
@@ -3164,7 +3419,9 @@ def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, lim
                 options.trace(text.format(stream.address, response.status, elapsed))
         finally:
             stream.close()
-        response = response._replace(address=stream.address)
+        response = response._replace(
+            address=stream.address, certificate_expires=stream.certificate_expires
+        )
         unread = read is None or response.status in REDIRECT_STATUSES
         return response, None if unread else read(response)
 
@@ -3357,9 +3614,11 @@ DICTIONARY = re.compile(rb"d[0-9]{1,20}:")
 GZIP = b"\x1f\x8b"
 
 # headers has names in lower case; address is that of the server, or of the proxy before it, None
-# before it is known.
-HttpResponse = namedtuple("HttpResponse", "status reason headers body address")
-HttpResponse.__new__.__defaults__ = (None,)
+# before it is known; certificate_expires, a Unix time, is None without TLS.
+HttpResponse = namedtuple(
+    "HttpResponse", "status reason headers body address certificate_expires"
+)
+HttpResponse.__new__.__defaults__ = (None, None)
 
 
 class ReplyParser:
@@ -3596,6 +3855,11 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
 # --- carried region: steps (home: http_tracker_client.py) ---
 # What steps wait for, and the steps that connect, send and receive.
 READ_SIZE = 16 * 1024  # bytes taken at a time, so that one stream cannot hold the others
+# The two times between which a certificate is valid, in its DER form (RFC 5280, 4.1.2.5).
+VALIDITY = re.compile(
+    rb"\x30[\x1e\x20\x22](?:\x17\x0d[0-9]{12}Z|\x18\x0f[0-9]{14}Z)"
+    rb"(?:\x17\x0d([0-9]{12})Z|\x18\x0f([0-9]{14})Z)"
+)
 
 
 class Wait(namedtuple("Wait", "events until late")):
@@ -3714,12 +3978,14 @@ def connect(address: tuple):
 class Stream:
     """A TCP connection, with TLS or without, whose operations are steps.
 
-    TLS goes through memory (ssl.MemoryBIO), so that it waits where all else does.
+    TLS goes through memory (ssl.MemoryBIO), so that it waits where all else does. With it
+    certificate_expires is the end of the server's certificate, as a Unix time; None where unknown.
     """
 
     def __init__(self, sock, address: str):
         self.sock = sock
         self.address = address
+        self.certificate_expires = None
         self._tls = self._incoming = self._outgoing = None
 
     def close(self) -> None:
@@ -3775,6 +4041,7 @@ class Stream:
                 except ssl.SSLWantReadError:
                     yield from self._exchange(late)
             yield from self._send(self._outgoing.read(), late)
+            self.certificate_expires = certificate_end(self._tls.getpeercert(binary_form=True))
         except (OSError, ValueError, ImportError) as error:
             reason = getattr(error, "verify_message", None) or str(error)
             raise Failure("tls", "TLS: {}".format(excerpt(reason)))
@@ -3804,6 +4071,26 @@ class Stream:
                 return self.sock.recv(READ_SIZE)
             except BlockingIOError:
                 pass
+
+
+def certificate_end(der: bytes):
+    """Returns until when a certificate is valid, as a Unix time, None where it does not say.
+
+    Of its DER form, since with --insecure the ssl module tells nothing else.
+    """
+    from datetime import datetime, timezone
+
+    found = VALIDITY.search(der or b"")
+    if not found:
+        return None
+    short, full = found.groups()
+    # A year of two digits is one from 1950 to 2049.
+    digits = (full or (b"19" if short >= b"50" else b"20") + short).decode("ascii")
+    parts = [digits[:4]] + [digits[at : at + 2] for at in range(4, 14, 2)]
+    try:
+        return int(datetime(*map(int, parts), tzinfo=timezone.utc).timestamp())
+    except ValueError:
+        return None
 
 
 def broken_off(error: OSError) -> "Failure":
