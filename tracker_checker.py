@@ -1987,6 +1987,10 @@ def render(results: list, arguments, streamed: bool, elapsed: float) -> tuple:
         text = report_prometheus(results, arguments.all_addresses, arguments.labels)
     elif name == "urls":
         text = report_urls(results)
+    elif name == "html":
+        text = report_html(
+            results, arguments.all_addresses, arguments.given_twice, arguments.labels
+        )
     else:
         text = report_json(results, pretty=name != "compact")
     return text, exit_code(results, arguments.fail, arguments.fail_partial)
@@ -2000,6 +2004,419 @@ def exit_code(results: list, fail: bool, fail_partial: bool) -> int:
     if fail:
         return 1 if any(result.down for result in checked) else 0
     return 0
+
+
+# The page: what the table says as one HTML file, which asks nothing of anywhere. It is ASCII, so
+# that it is the same in every encoding; its style and its script are allowed by their hashes.
+PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+{refresh}<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<style>{style}</style>
+</head>
+<body>
+<header>
+<h1>Trackers</h1>
+<p class="dim">{made}</p>
+{labels}</header>
+<main>
+<div class="tiles">
+{tiles}</div>
+{bar}<p>{totals}</p>
+{reasons}<table>
+<thead><tr>
+{headings}</tr></thead>
+<tbody>
+{rows}</tbody>
+</table>
+</main>
+<script>{script}</script>
+</body>
+</html>
+"""
+PAGE_POLICY = (
+    "default-src 'none'; style-src {}; script-src {}; img-src data:; base-uri 'none'; "
+    "form-action 'none'"
+)
+PAGE_STYLE = """
+:root {
+  --paper: #ffffff; --ink: #1b2530; --dim: #5a6775; --line: #dfe5eb; --raised: #f5f7f9;
+  --good: #157347; --fair: #8a5d00; --bad: #bf2637; --other: #6b4fa0;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --paper: #12171d; --ink: #e3e9ef; --dim: #94a2b1; --line: #2a333d; --raised: #1a2129;
+    --good: #4cc38a; --fair: #e0b04a; --bad: #ff7d86; --other: #b79df0;
+  }
+}
+* { box-sizing: border-box; }
+[hidden] { display: none !important; }
+body {
+  margin: 0 auto; padding: 1.5rem; max-width: 75rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
+}
+h1 { margin: 0; font-size: 1.6rem; }
+p { margin: .35rem 0; }
+button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
+:focus-visible { outline: 2px solid var(--good); outline-offset: 2px; border-radius: 3px; }
+.dim, small { color: var(--dim); font-size: .85rem; }
+.ok { --state: var(--good); }
+.partial { --state: var(--fair); }
+.timeout, .error, .tile.down { --state: var(--bad); }
+.unsupported { --state: var(--other); }
+.interrupted, .waiting { --state: var(--dim); }
+.label { background: var(--raised); border: 1px solid var(--line); border-radius: 1rem;
+  padding: .05rem .6rem; margin-right: .35rem; font-size: .85rem; }
+.tiles { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1.1rem 0 .8rem; }
+.tile { flex: 1 1 6.5rem; padding: .55rem .8rem; text-align: left; background: var(--raised);
+  border: 1px solid var(--line); border-radius: .5rem; border-left: 4px solid var(--state); }
+.tile b { display: block; font-size: 1.7rem; line-height: 1.15; color: var(--state);
+  font-variant-numeric: tabular-nums; }
+.tile[aria-pressed=true] { outline: 2px solid var(--state); }
+.bar { display: block; width: 100%; height: .5rem; border-radius: .25rem; margin-bottom: .8rem; }
+.bar path { fill: var(--state); }
+.strip { display: block; width: 100%; min-width: 11rem; max-width: 20rem; height: 1.6rem; }
+.strip path { stroke: var(--state); stroke-width: 3; }
+table { width: 100%; border-collapse: collapse; margin-top: 1rem; }
+th { text-align: left; padding: 0; position: sticky; top: 0; background: var(--paper);
+  border-bottom: 2px solid var(--line); white-space: nowrap; font-size: .85rem; }
+th button { width: 100%; padding: .5rem .6rem; text-align: inherit; font-weight: 600;
+  color: var(--dim); }
+th button::after { content: "\\2195"; opacity: .35; padding-left: .3rem; }
+th[aria-sort] button { color: var(--ink); }
+th[aria-sort=ascending] button::after { content: "\\2191"; opacity: 1; }
+th[aria-sort=descending] button::after { content: "\\2193"; opacity: 1; }
+td { padding: .45rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+tbody tr:hover { background: var(--raised); }
+.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.tracker { overflow-wrap: anywhere; width: 55%; }
+.tracker small { display: block; }
+.tracker .why { color: var(--state); }
+.state { white-space: nowrap; color: var(--state); font-weight: 600; }
+.state::before { content: ""; display: inline-block; width: .6em; height: .6em; margin-right: .45em;
+  border-radius: 50%; background: currentColor; }
+.late { color: var(--bad); font-weight: 600; }
+@media (max-width: 45rem) {
+  body { padding: 1rem; }
+  .tile { flex-basis: 4.6rem; padding: .4rem .6rem; }
+  .tile b { font-size: 1.35rem; }
+  table, thead, tbody { display: block; }
+  thead tr { display: flex; flex-wrap: wrap; gap: .4rem; }
+  th { position: static; border: 1px solid var(--line); border-radius: 1rem; }
+  th button { padding: .3rem .7rem; }
+  tbody tr { display: flex; flex-wrap: wrap; gap: .1rem .9rem; padding: .6rem 0;
+    border-bottom: 1px solid var(--line); }
+  td { padding: 0; border: 0; }
+  td.tracker { order: -1; width: 100%; }
+  td.wide { width: 100%; }
+  td[data-name]::before { content: attr(data-name) " "; color: var(--dim); font-size: .85rem; }
+  td.none { display: none; }
+}
+"""
+PAGE_SCRIPT = """
+"use strict";
+const table = document.querySelector("table");
+const heads = Array.from(table.tHead.rows[0].cells);
+const rows = Array.from(table.tBodies[0].rows);
+const tiles = Array.from(document.querySelectorAll(".tile"));
+let view = { column: -1, down: false, state: "" };
+
+// What has no value comes last, whichever way the others are sorted.
+function compare(a, b) {
+  const [x, y] = [a, b].map(row => row.cells[view.column].dataset.value);
+  if (!x || !y) { return (x ? 0 : 1) - (y ? 0 : 1); }
+  const order = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
+  return view.down ? -order : order;
+}
+
+function show() {
+  const sorted = view.column < 0 ? rows : rows.slice().sort(compare);
+  for (const row of sorted) { table.tBodies[0].append(row); }
+  for (const row of rows) { row.hidden = view.state !== "" && row.dataset.state !== view.state; }
+  heads.forEach((head, column) => {
+    if (column !== view.column) { head.removeAttribute("aria-sort"); return; }
+    head.setAttribute("aria-sort", view.down ? "descending" : "ascending");
+  });
+  for (const tile of tiles) {
+    tile.setAttribute("aria-pressed", String(tile.dataset.state === view.state));
+  }
+  // So that it looks the same when it has renewed itself.
+  try { sessionStorage.setItem("view", JSON.stringify(view)); } catch (error) { }
+}
+
+heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
+  const again = view.column === column;
+  view = { ...view, column, down: again ? !view.down : head.dataset.first === "descending" };
+  show();
+}));
+for (const tile of tiles) {
+  tile.addEventListener("click", () => {
+    view.state = view.state === tile.dataset.state ? "" : tile.dataset.state;
+    show();
+  });
+}
+
+function tellAge() {
+  const made = document.querySelector("time"), age = document.querySelector(".age");
+  const seconds = Math.max(0, Math.round((Date.now() - Date.parse(made.dateTime)) / 1000));
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const [name, size] = units.find(unit => seconds >= unit[1]) || units[3];
+  const count = Math.floor(seconds / size);
+  age.textContent = " (" + count + " " + name + (count === 1 ? "" : "s") + " ago)";
+  age.classList.toggle("late", age.dataset.late !== undefined && seconds > age.dataset.late);
+}
+
+try {
+  const kept = JSON.parse(sessionStorage.getItem("view"));
+  if (kept && kept.column < heads.length) { view = kept; show(); }
+} catch (error) { }
+tellAge();
+setInterval(tellAge, 1000);
+"""
+# A heading of the page: what it is called, the class of its cells, whether it is sorted from the
+# largest on first. A cell: its HTML, the value by which it is sorted, None where there is none.
+Heading = namedtuple("Heading", "name style largest_first")
+Cell = namedtuple("Cell", "html value")
+CHECK_HEADINGS = (
+    Heading("Status", "", True),
+    Heading("Tracker", "tracker", False),
+    Heading("Latency", "number", False),
+    Heading("Seeders", "number", True),
+    Heading("Leechers", "number", True),
+)
+MONITOR_HEADINGS = (
+    Heading("Status", "", True),
+    Heading("Tracker", "tracker", False),
+    Heading("Uptime", "number", False),
+    Heading("Latest probes", "wide", True),
+    Heading("Probes", "number", True),
+    Heading("Min", "number", True),
+    Heading("Average", "number", True),
+    Heading("Max", "number", True),
+)
+HTML_ESCAPES = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "`": "&#96;"}
+)
+STRIP_PROBES = 60  # latest probes that the page of the monitor shows of each target
+CERTIFICATE_DAYS = 21  # of a certificate that are worth a word
+DOWN_STATES = ("timeout", "error")
+
+
+def html_of(text) -> str:
+    """Returns text for a page, between tags or in a quoted attribute: ASCII that is inert there."""
+    plain = escape(str(text)).translate(HTML_ESCAPES)
+    return plain.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def hash_of(text: str) -> str:
+    """Returns the source of a content security policy that allows this script or style."""
+    from base64 import b64encode
+    from hashlib import sha256
+
+    return "'sha256-{}'".format(b64encode(sha256(text.encode("ascii")).digest()).decode("ascii"))
+
+
+def report_html(
+    results: list, all_addresses: bool = False, given_twice: int = 0, labels: dict = None
+) -> str:
+    """Returns a page with a row for each result, as the table has them."""
+    ordered = results if all_addresses else in_reading_order(results)
+    rows = []
+    for result in ordered:
+        latency = number_cell(to_ms(result.elapsed) if result.up else None, " ms")
+        counts = [number_cell(number) for number in (result.seeders, result.leechers)]
+        with_address = all_addresses or result.target.kind == UDP
+        cells = [state_cell(result.status), tracker_cell(result, with_address), latency] + counts
+        rows.append((result.status, cells))
+    made = max((result.finished_at for result in results), default=time.time())
+    totals = totals_of(results, given_twice)
+    return page_of(CHECK_HEADINGS, rows, "Checked " + html_time(made), totals, results, labels)
+
+
+def report_monitor_html(board: "Board", labels: dict = None) -> str:
+    """Returns a page with a row for each target of a monitor, which renews itself until that ended.
+    """
+    rows, results = [], []
+    for target, tally in board.tallies.items():
+        result = board.latest.get(target)
+        status = result.status if result else "waiting"
+        results += [result] if result else []
+        stats = tally.stats()
+        answered, total = tally.counts["ok"], stats["total"]
+        uptime = Cell(show_uptime(answered, total), answered / total) if total else Cell("", None)
+        probes = board.probes.get(target, ())
+        cells = [
+            state_cell(status),
+            tracker_cell(result or Result(target), with_address=False),
+            uptime,
+            Cell(strip_of(probes), sum(ms is None for _, ms in probes)),
+            number_cell(total),
+        ]
+        cells += [number_cell(stats[name], " ms") for name in ("min_ms", "average_ms", "max_ms")]
+        rows.append((status, cells))
+    for result in board.unsupported:
+        results.append(result)
+        empty = [Cell("", None)] * (len(MONITOR_HEADINGS) - 2)
+        cells = [state_cell(result.status), tracker_cell(result, with_address=False)]
+        rows.append((result.status, cells + empty))
+    now = time.time()
+    if board.ended:
+        made, renew = "The {} at {}".format(board.ended, html_time(now)), None
+    else:
+        text = "Probed every {:g} seconds since {}; written {}"
+        # Where it has got much older than that, the monitor is no more.
+        late = int(2 * board.interval + 120)
+        made = text.format(board.interval, show_clock(board.began), html_time(now, late))
+        renew = int(max(2, min(30, board.interval / 2)))
+    totals = totals_of(results)
+    waiting = len(rows) - len(results)
+    if waiting:
+        totals += ", {} not probed yet".format(waiting)
+    return page_of(MONITOR_HEADINGS, rows, made, totals, results, labels, renew)
+
+
+def page_of(
+    headings, rows: list, made: str, totals: str, results: list, labels: dict, renew: int = None
+) -> str:
+    """Returns a page; made is HTML, rows are (state, cells), renew is in seconds or None."""
+    states = Counter(state for state, _ in rows)
+    counts = [
+        ("ok", "ok", states["ok"]),
+        ("partial", "partial", states["partial"]),
+        ("down", "down", sum(states[state] for state in DOWN_STATES)),
+        ("unsupported", UNSUPPORTED, states[UNSUPPORTED]),
+        ("not finished", "interrupted", states["interrupted"]),
+        ("waiting", "waiting", states["waiting"]),
+    ]
+    # The first three are there even where there is none.
+    counts = counts[:3] + [count for count in counts[3:] if count[2]]
+    tile = '<button class="tile {} {}" data-state="{}" aria-pressed="false"><b>{}</b>{}</button>\n'
+    tiles = "".join(
+        tile.format(state, word.split()[0], state, count, word) for word, state, count in counts
+    )
+    shown_labels = "".join(
+        '<span class="label">{} = {}</span>'.format(html_of(name), html_of(value))
+        for name, value in (labels or {}).items()
+    )
+    reasons = reasons_of(results)
+    return PAGE.format(
+        policy=PAGE_POLICY.format(hash_of(PAGE_STYLE), hash_of(PAGE_SCRIPT)),
+        refresh='<meta http-equiv="refresh" content="{}">\n'.format(renew) if renew else "",
+        title="{} of {} down - trackers".format(counts[2][2], len(rows)),
+        style=PAGE_STYLE,
+        made=made,
+        labels="<p>{}</p>\n".format(shown_labels) if shown_labels else "",
+        tiles=tiles,
+        bar=bar_of(counts),
+        totals=html_of(totals),
+        reasons="<p>{}</p>\n".format(html_of(reasons)) if reasons else "",
+        headings="".join(map(show_heading, headings)),
+        rows="".join(show_row(headings, *row) for row in rows),
+        script=PAGE_SCRIPT,
+    )
+
+
+def show_heading(heading: Heading) -> str:
+    first = "descending" if heading.largest_first else "ascending"
+    return '<th scope="col" class="{}" data-first="{}"><button>{}</button></th>\n'.format(
+        heading.style, first, heading.name
+    )
+
+
+def show_row(headings, state: str, cells: list) -> str:
+    kind = "down" if state in DOWN_STATES else state
+    parts = ['<tr class="{}" data-state="{}">'.format(state, kind)]
+    for heading, cell in zip(headings, cells):
+        style = heading.style if cell.html else heading.style + " none"
+        # The number's name is for phones, where there are no columns.
+        name = ' data-name="{}"'.format(heading.name) if heading.style == "number" else ""
+        value = "" if cell.value is None else html_of(cell.value)
+        text = '<td class="{}"{} data-value="{}">{}</td>'
+        parts.append(text.format(style.strip(), name, value, cell.html))
+    return "".join(parts) + "</tr>\n"
+
+
+def state_cell(state: str) -> Cell:
+    value = STATES.index(state) if state in STATES else None
+    return Cell('<span class="state">{}</span>'.format(state), value)
+
+
+def tracker_cell(result: Result, with_address: bool) -> Cell:
+    """Returns the cell of a tracker, with its address, and with why it is not ok below."""
+    lines = [html_of(show_tracker(result, with_address))]
+    remark = remark_of(result)
+    if remark:
+        lines.append('<small class="why">{}</small>'.format(html_of(remark)))
+    expires = result.certificate_expires
+    if expires is not None and expires < result.finished_at + CERTIFICATE_DAYS * 86400:
+        text = "<small>its certificate ends {}</small>"
+        lines.append(text.format(show_time(expires, "seconds")[:10]))
+    return Cell("".join(lines), result.target.given.lower())
+
+
+def number_cell(number, unit: str = "") -> Cell:
+    if number is None:
+        return Cell("", None)
+    return Cell("{:.0f}{}".format(number, unit), number)
+
+
+def html_time(unix_time: float, late: int = None) -> str:
+    """Returns a time with its age, which the script fills in; after `late` seconds it warns."""
+    return '<time datetime="{}">{}</time><span class="age"{}></span>'.format(
+        show_time(unix_time, "seconds"),
+        show_clock(unix_time),
+        "" if late is None else ' data-late="{}"'.format(late),
+    )
+
+
+def show_clock(unix_time: float) -> str:
+    return show_time(unix_time, "seconds").replace("T", " ").replace("Z", " UTC")
+
+
+def bar_of(counts: list) -> str:
+    """Returns a bar that shows how many are in which state; "" for none at all."""
+    total = sum(count for _, _, count in counts)
+    parts, at = [], 0
+    for _, state, count in counts:
+        style = "error" if state == "down" else state
+        if count:
+            parts.append('<path class="{0}" d="M{1} 0h{2}v1h-{2}z"/>'.format(style, at, count))
+        at += count
+    svg = (
+        '<svg class="bar" viewBox="0 0 {} 1" preserveAspectRatio="none" aria-hidden="true">'
+        "{}</svg>\n"
+    )
+    return svg.format(total, "".join(parts)) if total else ""
+
+
+def strip_of(probes) -> str:
+    """Returns the latest probes, [(status, milliseconds or None)], as lines whose height is time.
+
+    A probe that was not answered is a line from top to bottom.
+    """
+    if not probes:
+        return ""
+    slowest = max([ms for _, ms in probes if ms is not None] + [1])
+    lines = {}  # status: where its lines go
+    for number, (status, ms) in enumerate(probes, STRIP_PROBES - len(probes)):
+        height = 20 if ms is None else 3 + 15 * ms // slowest
+        lines.setdefault(status, []).append("M{} 20v-{}".format(4 * number + 2, height))
+    counts = Counter(status for status, _ in probes).most_common()
+    told = "latest {} probes: {}".format(
+        len(probes), ", ".join("{} {}".format(count, status) for status, count in counts)
+    )
+    svg = '<svg class="strip" viewBox="0 0 {} 20" preserveAspectRatio="none" role="img">{}{}</svg>'
+    paths = "".join(
+        '<path class="{}" d="{}"/>'.format(status, "".join(places))
+        for status, places in lines.items()
+    )
+    return svg.format(4 * STRIP_PROBES, "<title>{}</title>".format(told), paths)
 
 
 # The output: a file or stdout, and the progress line on a terminal.
@@ -2160,26 +2577,31 @@ class Tally:
         }
         if self.last_status == "error":
             record["message"] = result.message
+        record["time"] = show_time(result.finished_at, "milliseconds")
         return record
 
-    def summary(self, message: str) -> dict:
+    def stats(self) -> dict:
+        """Returns the statistics of the probes so far; times are None where none was answered."""
         total = sum(self.counts.values())
         answered, timeouts = self.counts["ok"], self.counts["timeout"]
         return {
+            "total": total,
+            "timeouts": timeouts,
+            "timeout_percent": timeouts * 100 // total if total else 0,
+            "errors": self.counts["error"],
+            "min_ms": self.min_ms,
+            "max_ms": self.max_ms,
+            "average_ms": int(self.sum_ms / answered + 0.5) if answered else None,
+            "last_ms": self.last_ms,
+        }
+
+    def summary(self, message: str) -> dict:
+        return {
             "url": show_url(self.target),
             "status": {
-                "code": "ok" if answered else self.last_status,
+                "code": "ok" if self.counts["ok"] else self.last_status,
                 "message": message,
-                "stats": {
-                    "total": total,
-                    "timeouts": timeouts,
-                    "timeout_percent": timeouts * 100 // total if total else 0,
-                    "errors": self.counts["error"],
-                    "min_ms": self.min_ms,
-                    "max_ms": self.max_ms,
-                    "average_ms": int(self.sum_ms / answered + 0.5) if answered else None,
-                    "last_ms": self.last_ms,
-                },
+                "stats": self.stats(),
             },
         }
 
@@ -2239,25 +2661,54 @@ class Monitor:
         return summary
 
 
-class MetricsFile:
-    """A file with the metrics of every target's latest result, rewritten once a second at most."""
+class Board:
+    """What a file shows of each target of a monitor: its latest result and its latest probes.
 
-    def __init__(self, path, call_at):
+    unsupported has a result for each target that cannot be checked; interval is in seconds; ended
+    says how the monitor ended, None while it has not.
+    """
+
+    def __init__(self, tallies: dict, unsupported: list, interval: float):
+        self.tallies = tallies
+        self.unsupported = unsupported
+        self.interval = interval
+        self.began = time.time()
+        self.ended = None
+        self.latest = {}  # target: its latest result
+        self.probes = {}  # target: (status, milliseconds or None) of the latest ones
+
+    def add(self, result: Result, elapsed_ms: int) -> None:
+        self.latest[result.target] = result
+        probes = self.probes.setdefault(result.target, deque(maxlen=STRIP_PROBES))
+        probes.append((result.status, elapsed_ms))
+
+    @property
+    def results(self) -> list:
+        return list(self.latest.values()) + self.unsupported
+
+
+class LiveFile:
+    """A file that is rewritten as what it shows changes, once a second at most.
+
+    report() returns its text; call_at(time, function) calls a function then, as the runner's does.
+    """
+
+    def __init__(self, path, call_at, report):
         self.path = path
         self.call_at = call_at
-        self.latest = {}  # target: its latest result
+        self.report = report
         self.written_at = 0
         self.scheduled = False
 
-    def add(self, result: Result) -> None:
-        self.latest[result.target] = result
+    def change(self) -> None:
+        """Says that the file is to be rewritten."""
         if not self.scheduled:
             self.scheduled = True
             self.call_at(max(time.monotonic(), self.written_at + 1), self._write_now)
 
     def write(self) -> None:
         """Raises Failure (output_failed)."""
-        write_output(self.path, report_prometheus(list(self.latest.values())))
+        write_output(self.path, self.report())
 
     def _write_now(self):
         self.scheduled = False
@@ -2267,6 +2718,46 @@ class MetricsFile:
         except Failure as failure:
             # The disk may have room again at the next probe.
             write_record("error", kind=failure.kind, source=self.path, message=str(failure))
+
+
+def show_uptime(answered: int, total: int) -> str:
+    """Returns how many of the probes were answered, in percent, rounded down; - for no probes."""
+    if not total:
+        return "-"
+    tenths = answered * 1000 // total
+    return "{}.{}%".format(tenths // 10, tenths % 10)
+
+
+def probe_line(result: Result, elapsed_ms: int, columns: int = None, colour: bool = False) -> str:
+    """Returns a probe as a line for eyes: the local time, status, milliseconds, tracker, and why.
+
+    columns is the width of the terminal, None where a line may have any length.
+    """
+    begin = time.strftime("%H:%M:%S  ", time.localtime(result.finished_at))
+    latency = "-" if elapsed_ms is None else "{} ms".format(elapsed_ms)
+    tracker = escape(show_url(result.target))
+    line = "{}  {:>7}  {}  {}".format(result.status.ljust(7), latency, tracker, remark_of(result))
+    line = shorten(line.rstrip(), (columns or sys.maxsize) - 1 - len(begin))
+    if colour:
+        line = paint(result.status, line[: len(result.status)]) + line[len(result.status) :]
+    return begin + line + "\n"
+
+
+def report_uptime(tallies, columns: int = None) -> str:
+    """Returns a table of what a monitor has seen, with a row for each tally."""
+    rows = [("UPTIME", "PROBES", "MIN", "AVERAGE", "MAX", "TRACKER")]
+    for tally in tallies:
+        stats = tally.stats()
+        times = (stats["min_ms"], stats["average_ms"], stats["max_ms"])
+        shown = tuple("-" if ms is None else "{} ms".format(ms) for ms in times)
+        uptime = show_uptime(tally.counts["ok"], stats["total"])
+        rows.append((uptime, str(stats["total"])) + shown + (escape(show_url(tally.target)),))
+    widths = [max(map(len, texts)) for texts in zip(*rows)]
+    lines = []
+    for *numbers, tracker in rows:
+        cells = [text.rjust(width) for text, width in zip(numbers, widths)]
+        lines.append(shorten("  ".join(cells + [tracker]), (columns or sys.maxsize) - 1) + "\n")
+    return "".join(lines)
 
 
 # The command line.
@@ -2307,8 +2798,9 @@ exit codes:
   0 the summary is out, 1 it could not be written, 2 wrong usage or configuration
 """
 # pretty and text are other names of json.
-FORMATS = ["json", "pretty", "text", "compact", "ndjson", "table", "prometheus", "nagios", "urls"]
-MONITOR_FORMATS = ["json", "pretty", "text", "compact", "prometheus"]
+JSON_FORMATS = ["json", "pretty", "text", "compact", "ndjson"]
+FORMATS = JSON_FORMATS + ["table", "html", "prometheus", "nagios", "urls"]
+MONITOR_FORMATS = JSON_FORMATS + ["table", "html", "prometheus"]
 
 
 def named(parse):
@@ -2405,13 +2897,20 @@ def add_check_options(parser) -> None:
     add("--no-progress", action="store_true", help="no progress line on the terminal")
 
 
+def parse_duration(text: str) -> float:
+    """Returns seconds, which may be inf: an argparse type."""
+    return float("inf") if text.lower() == "inf" else seconds(0.001, 1e10)(text)
+
+
 def add_monitor_options(parser) -> None:
     parser.set_defaults(all_addresses=False)
     add = parser.add_argument
     add("--format", choices=MONITOR_FORMATS, default="json", help="default json")
     times = {"metavar": "SECONDS", "type": seconds(0.001, 1e10)}
     add("--interval", default=300, help="from one probe to the next (default 300)", **times)
-    add("--duration", default=86400, help="of the whole (default 86400)", **times)
+    times["type"] = parse_duration
+    help_text = "of the whole (default 86400); inf: until Ctrl-C or a signal"
+    add("--duration", default=86400, help=help_text, **times)
     add(
         "--url",
         dest="targets",
@@ -2452,8 +2951,11 @@ def parse_arguments(argv: list, prog: str):
     arguments.monitor = monitor
     if arguments.output == "-":
         arguments.output = None
-    if monitor and arguments.format == "prometheus" and not arguments.output:
-        parser.error("--format prometheus: --output FILE is expected, to be rewritten")
+    if monitor and arguments.format in ("prometheus", "html") and not arguments.output:
+        text = "--format {}: --output FILE is expected, to be rewritten"
+        parser.error(text.format(arguments.format))
+    if monitor and arguments.format == "ndjson" and arguments.output:
+        parser.error("--format ndjson: a line a probe goes to stdout; > FILE is expected")
     if arguments.ip_version:
         refuse_other_literals(parser, arguments)
     arguments.labels = require_distinct(parser, arguments.labels)
@@ -2585,41 +3087,79 @@ def run_checks(arguments, targets) -> int:
 
 def run_monitor(arguments, targets) -> int:
     """Probes the targets until the duration is over or a signal comes; returns the exit code."""
-    for target in targets:
-        if target.kind == UNSUPPORTED:
-            write_record(
-                "warning", kind="unsupported", source=target.given, message=target.problem
-            )
+    unsupported = [target for target in targets if target.kind == UNSUPPORTED]
+    for target in unsupported:
+        write_record("warning", kind="unsupported", source=target.given, message=target.problem)
     targets = [target for target in targets if target.kind != UNSUPPORTED]
     if not targets:
         raise ConfigurationError("argument", "nothing to monitor")
     runner = make_runner(arguments, targets)
     on_signals(runner.interrupt, hangup=True)
-    metrics = None
-    if arguments.format == "prometheus":
-        metrics = MetricsFile(arguments.output, runner.call_at)
+    labels, streams = arguments.labels, arguments.format in ("ndjson", "table")
+    columns, colour = columns_for(arguments), wants_colour(arguments)
 
     def on_probe(tally, result):
-        write_stderr(to_json_text(tally.add(result), pretty=False))
-        if metrics:
-            metrics.add(result)
+        record = tally.add(result)
+        if arguments.format == "ndjson":
+            line = result_to_ndjson(result, labels)
+        else:
+            line = probe_line(result, tally.last_ms, columns, colour)
+        if not streams:
+            write_stderr(to_json_text(dict(record, labels=labels) if labels else record, False))
+        elif not write_stdout(line):
+            # Nobody is left to read it, as after `| head`.
+            runner.interrupt(signal.SIGTERM)
+        if file:
+            board.add(result, tally.last_ms)
+            file.change()
 
     monitor = Monitor(
         targets, arguments.interval, arguments.duration, runner.submit, runner.call_at, on_probe
     )
+    board = Board(monitor.tallies, list(map(result_of_unsupported, unsupported)), monitor.interval)
+    file = live_file(arguments, board, runner.call_at)
     began = time.monotonic()
     monitor.start(began)
     # It lasts its whole duration, so that one run after another keeps the rate.
     runner.run(until=began + arguments.duration)
     message = "monitor interrupted" if runner.interrupted else "monitor completed"
-    text = to_json_text(monitor.summary(message), pretty=False) + "\n"
-    if arguments.output and not metrics:
+    if arguments.format == "table":
+        text = report_uptime(monitor.tallies.values(), columns)
+    elif arguments.format == "ndjson":
+        text = ""
+    else:
+        text = to_json_text(monitor.summary(message), pretty=False) + "\n"
+    if arguments.output and not file:
         write_output(arguments.output, text)
     else:
         write_stdout(text)
-    if metrics and metrics.latest:
-        metrics.write()
+    if file and (board.latest or arguments.format == "html"):
+        board.ended = message
+        file.write()
     return 0
+
+
+def result_of_unsupported(target: Target) -> Result:
+    """Returns the result of a target that cannot be checked."""
+    return Result(target, [Stage("setup", 0, Failure("unsupported", target.problem))])
+
+
+def live_file(arguments, board: Board, call_at) -> LiveFile:
+    """Returns the file that a monitor rewrites as its probes end, None where it has none."""
+    if arguments.format == "html":
+        file = LiveFile(
+            arguments.output, call_at, lambda: report_monitor_html(board, arguments.labels)
+        )
+        # The page is there from the beginning on.
+        file.change()
+        return file
+    if arguments.format == "prometheus":
+        return LiveFile(
+            arguments.output,
+            call_at,
+            lambda: report_prometheus(board.results, own_labels=arguments.labels),
+        )
+    return None
 
 
 def main(argv: list, prog: str = "tracker_checker.py") -> int:
@@ -4709,10 +5249,11 @@ def to_json_text(value, pretty: bool) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def write_stdout(text: str) -> None:
+def write_stdout(text: str) -> bool:
     """Writes text to stdout, whole and at once; a reader that has gone away is not an error.
 
-    Raises Failure (output_failed) when it cannot be written, as on a full disk.
+    Returns whether there is a reader. Raises Failure (output_failed) when it cannot be written, as
+    on a full disk.
     """
     try:
         if sys.stdout is None:
@@ -4728,8 +5269,9 @@ def write_stdout(text: str) -> None:
 
                 select.select([], [raw], [])
             left = left[written or 0 :]
+        return True
     except BrokenPipeError:
-        pass
+        return False
     except OSError as error:
         raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
 

@@ -1433,10 +1433,11 @@ def to_json_text(value, pretty: bool) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def write_stdout(text: str) -> None:
+def write_stdout(text: str) -> bool:
     """Writes text to stdout, whole and at once; a reader that has gone away is not an error.
 
-    Raises Failure (output_failed) when it cannot be written, as on a full disk.
+    Returns whether there is a reader. Raises Failure (output_failed) when it cannot be written, as
+    on a full disk.
     """
     try:
         if sys.stdout is None:
@@ -1452,8 +1453,9 @@ def write_stdout(text: str) -> None:
 
                 select.select([], [raw], [])
             left = left[written or 0 :]
+        return True
     except BrokenPipeError:
-        pass
+        return False
     except OSError as error:
         raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
 
