@@ -1449,6 +1449,9 @@ def require_option(parser, name: str) -> None:
         import difflib
 
         near = [option for option in known if option.startswith(name)]
+        if name == "-V":
+            # Many other commands have that; -v is something else here.
+            near = ["--version"]
         near = near or difflib.get_close_matches(name, known, 1, cutoff=0.75)
         hint = "; did you mean {}?".format(near[0]) if near else ""
         parser.error("there is no option {}{}".format(name, hint))

@@ -996,6 +996,10 @@ def open_files_available(wanted: int) -> int:
 MAX_INPUT = 64 * 1024 * 1024  # bytes taken from a file or standard input
 DEFAULT_INFO_HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
 
+# What helps with JSON that another program has written, as Transmission's.
+OTHER_JSON = (
+    "; those in other JSON are checked with jq '[.. | strings]' FILE | tracker_checker.py -"
+)
 # A document of which some lines name no tracker: how many, and the first of them.
 Skipped = namedtuple("Skipped", "source lines first")
 
@@ -1095,8 +1099,8 @@ class Inputs:
             try:
                 self.add(parse_tracker(text))
             except ValueError as error:
-                message = "{!r} is no file that exists, and no tracker: {}"
-                raise ValueError(message.format(given, error))
+                message = "{!r} is no file that exists, and no tracker: {}{}"
+                raise ValueError(message.format(given, error, hint_for(text)))
 
     def add_entry(self, text: str) -> None:
         """Adds a tracker or a magnet link."""
@@ -1182,9 +1186,10 @@ class Inputs:
         configuration = parse_json(text)
         for name in configuration:
             if name not in parsers:
+                hint = "" if any(known in configuration for known in parsers) else OTHER_JSON
                 raise ValueError(
                     "unknown key {!r}; udp_trackers, http_trackers and health_checks are "
-                    "expected".format(name)
+                    "expected{}".format(name, hint)
                 )
         for name, (parse, kind, expected) in parsers.items():
             entries = configuration.get(name, [])
@@ -1396,6 +1401,31 @@ def leaves(value):
             yield item
 
 
+def hint_for(text: str) -> str:
+    """Returns what may have been meant by an argument that is neither a file nor a tracker."""
+    scheme = re.match(r"(udp|https?|wss?)(:/|//|:(?=[^0-9/]))", text, re.IGNORECASE)
+    if scheme:
+        meant = scheme.group(1) + "://" + text[scheme.end() :]
+    elif text.lower() == "monitor":
+        meant = "the command monitor, which comes first"
+    else:
+        from difflib import get_close_matches
+
+        folder, name = os.path.split(text)
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            names = []
+        near = get_close_matches(name, names, 1, cutoff=0.8)
+        near = near or get_close_matches(text.lower(), COMMANDS, 1, cutoff=0.75)
+        meant = os.path.join(folder, near[0]) if near else ""
+    if meant:
+        return "; did you mean {}?".format(meant)
+    if re.match(r"[^./\\:][^/\\:]*\.[^/\\:]+\Z", text):
+        return ", or https://{}/announce".format(text)
+    return ""
+
+
 def unquote_utf8(text: str) -> str:
     """Returns text with its %XX decoded, but for those that are not UTF-8: they stay."""
     next_byte = "%[89ab][0-9a-f]"
@@ -1446,6 +1476,8 @@ def require_one(text: str) -> None:
 def parse_health(text: str) -> Target:
     """Returns the target for the URL of a health check; raises ValueError for anything else."""
     require_one(text)
+    if "://" not in text:
+        raise ValueError("no scheme; a URL like http://host/ or https://host/ is expected")
     url = split_url(text)
     if url.scheme not in DEFAULT_PORTS:
         raise ValueError("scheme {!r} is not http or https".format(url.scheme))
@@ -2094,10 +2126,12 @@ th[aria-sort=ascending] button::after { content: "\\2191"; opacity: 1; }
 th[aria-sort=descending] button::after { content: "\\2193"; opacity: 1; }
 td { padding: .45rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 tbody tr:hover { background: var(--raised); }
-.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.tracker { overflow-wrap: anywhere; width: 55%; }
+.number { text-align: right; white-space: nowrap; font-size: .93rem;
+  font-variant-numeric: tabular-nums; }
+td.tracker { overflow-wrap: anywhere; width: 100%; }
 .tracker small { display: block; }
 .tracker .why { color: var(--state); }
+.ok .why { color: var(--fair); }
 .state { white-space: nowrap; color: var(--state); font-weight: 600; }
 .state::before { content: ""; display: inline-block; width: .6em; height: .6em; margin-right: .45em;
   border-radius: 50%; background: currentColor; }
@@ -2110,12 +2144,13 @@ tbody tr:hover { background: var(--raised); }
   thead tr { display: flex; flex-wrap: wrap; gap: .4rem; }
   th { position: static; border: 1px solid var(--line); border-radius: 1rem; }
   th button { padding: .3rem .7rem; }
-  tbody tr { display: flex; flex-wrap: wrap; gap: .1rem .9rem; padding: .6rem 0;
+  tbody tr { display: flex; flex-wrap: wrap; gap: .1rem .6rem; padding: .6rem 0;
     border-bottom: 1px solid var(--line); }
-  td { padding: 0; border: 0; }
-  td.tracker { order: -1; width: 100%; }
+  td, td.number { padding: 0; border: 0; font-size: .8rem; }
+  td.tracker { order: -1; font-size: 1rem; }
   td.wide { width: 100%; }
-  td[data-name]::before { content: attr(data-name) " "; color: var(--dim); font-size: .85rem; }
+  .strip { max-width: none; }
+  td[data-name]::before { content: attr(data-name) " "; color: var(--dim); }
   td.none { display: none; }
 }
 """
@@ -2349,7 +2384,9 @@ def state_cell(state: str) -> Cell:
 
 def tracker_cell(result: Result, with_address: bool) -> Cell:
     """Returns the cell of a tracker, with its address, and with why it is not ok below."""
-    lines = [html_of(show_tracker(result, with_address))]
+    lines = [html_of(result.target.given)]
+    if with_address and address_of(result):
+        lines.append('<span class="dim">{}</span>'.format(html_of(address_of(result))))
     remark = remark_of(result)
     if remark:
         lines.append('<small class="why">{}</small>'.format(html_of(remark)))
@@ -2775,6 +2812,8 @@ examples:
   %(prog)s --format table trackers.txt
   %(prog)s --format urls - < trackers.txt > working.txt
   %(prog)s --format ndjson linux.torrent | jq -r 'select(.seeders) | [.seeders, .tracker] | @tsv'
+  %(prog)s --format html --output trackers.html trackers.txt
+  %(prog)s --format nagios --critical 3 trackers.txt
   %(prog)s --fail --format table trackers.txt > report || mail -s down me@example.org < report
   %(prog)s monitor udp://tracker.example.org:6969 --interval 60 --duration 3600
 
@@ -2789,10 +2828,15 @@ exit codes:
 MONITOR_HELP = """\
 examples:
   %(prog)s monitor udp://tracker.example.org:6969 --interval 60 --duration 3600
+  %(prog)s monitor trackers.txt --format table --interval 60
+  %(prog)s monitor trackers.txt --format html --output trackers.html --duration inf
+  %(prog)s monitor trackers.txt --format ndjson --label from=berlin --duration inf >> probes.ndjson
   %(prog)s monitor trackers.txt --format prometheus --output /var/lib/node_exporter/trackers.prom
   %(prog)s monitor udp --url udp://tracker.example.org:6969 --interval 60
 
 Each probe is a line of JSON on stderr; the summary comes at the end, or on Ctrl-C, on stdout.
+With --format table or ndjson the probes themselves are on stdout. The files of html and prometheus
+are rewritten as probes end, once a second at most; the page renews itself in a browser.
 
 exit codes:
   0 the summary is out, 1 it could not be written, 2 wrong usage or configuration
@@ -2801,6 +2845,9 @@ exit codes:
 JSON_FORMATS = ["json", "pretty", "text", "compact", "ndjson"]
 FORMATS = JSON_FORMATS + ["table", "html", "prometheus", "nagios", "urls"]
 MONITOR_FORMATS = JSON_FORMATS + ["table", "html", "prometheus"]
+
+
+COMMANDS = ["monitor"]
 
 
 def named(parse):
@@ -2940,6 +2987,9 @@ def parse_arguments(argv: list, prog: str):
     upstream = monitor and positionals[1:2] == ["udp"] and any(
         word.startswith("--url=") for word in options
     )
+    require_options(parser, options, monitor)
+    if monitor and positionals[1:] == ["udp"] and not upstream and not os.path.exists("udp"):
+        parser.error("monitor udp: --url udp://host:port is expected with it")
     if monitor:
         positionals = positionals[2:] if upstream else positionals[1:]
     arguments = parse_tied(parser, options, positionals)
@@ -2964,6 +3014,20 @@ def parse_arguments(argv: list, prog: str):
     if arguments.no_scrape and arguments.no_announce:
         parser.error("--no-scrape with --no-announce leaves nothing to check")
     return arguments
+
+
+def require_options(parser, options: list, monitor: bool) -> None:
+    """Ends in a usage error for an option that the command has not; the other one may have it."""
+    names = [option.partition("=")[0] for option in options]
+    unknown = [name for name in names if name not in parser._option_string_actions]
+    if not unknown:
+        return
+    if unknown[0] in parser_for(not monitor, parser.prog)._option_string_actions:
+        text = "{} belongs to monitor: {} monitor INPUT [options]"
+        if monitor:
+            text = "{} belongs to a check, not to monitor"
+        parser.error(text.format(unknown[0], parser.prog))
+    require_option(parser, unknown[0])
 
 
 def end_as_unknown(message: str) -> None:
@@ -4803,6 +4867,9 @@ def require_option(parser, name: str) -> None:
         import difflib
 
         near = [option for option in known if option.startswith(name)]
+        if name == "-V":
+            # Many other commands have that; -v is something else here.
+            near = ["--version"]
         near = near or difflib.get_close_matches(name, known, 1, cutoff=0.75)
         hint = "; did you mean {}?".format(near[0]) if near else ""
         parser.error("there is no option {}{}".format(name, hint))
