@@ -2092,6 +2092,7 @@ PAGE_STYLE = """
 body {
   margin: 0 auto; padding: 1.5rem; max-width: 75rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
+  overflow-wrap: anywhere;
 }
 h1 { margin: 0; font-size: 1.6rem; }
 p { margin: .35rem 0; }
@@ -2106,7 +2107,8 @@ button { font: inherit; color: inherit; background: none; border: 0; padding: 0;
 .label { background: var(--raised); border: 1px solid var(--line); border-radius: 1rem;
   padding: .05rem .6rem; margin-right: .35rem; font-size: .85rem; }
 .tiles { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1.1rem 0 .8rem; }
-.tile { flex: 1 1 6.5rem; padding: .55rem .8rem; text-align: left; background: var(--raised);
+.tile { flex: 1 1 6.5rem; padding: .55rem .8rem; text-align: left; white-space: nowrap;
+  background: var(--raised);
   border: 1px solid var(--line); border-radius: .5rem; border-left: 4px solid var(--state); }
 .tile b { display: block; font-size: 1.7rem; line-height: 1.15; color: var(--state);
   font-variant-numeric: tabular-nums; }
@@ -2124,15 +2126,16 @@ th button::after { content: "\\2195"; opacity: .35; padding-left: .3rem; }
 th[aria-sort] button { color: var(--ink); }
 th[aria-sort=ascending] button::after { content: "\\2191"; opacity: 1; }
 th[aria-sort=descending] button::after { content: "\\2193"; opacity: 1; }
-td { padding: .45rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+td { padding: .45rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top;
+  font-size: .93rem; }
 tbody tr:hover { background: var(--raised); }
-.number { text-align: right; white-space: nowrap; font-size: .93rem;
-  font-variant-numeric: tabular-nums; }
-td.tracker { overflow-wrap: anywhere; width: 100%; }
+.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+td.tracker { width: 100%; }
 .tracker small { display: block; }
 .tracker .why { color: var(--state); }
 .ok .why { color: var(--fair); }
-.state { white-space: nowrap; color: var(--state); font-weight: 600; }
+.wide, .state { white-space: nowrap; }
+.state { color: var(--state); font-weight: 600; }
 .state::before { content: ""; display: inline-block; width: .6em; height: .6em; margin-right: .45em;
   border-radius: 50%; background: currentColor; }
 .late { color: var(--bad); font-weight: 600; }
@@ -2146,7 +2149,7 @@ td.tracker { overflow-wrap: anywhere; width: 100%; }
   th button { padding: .3rem .7rem; }
   tbody tr { display: flex; flex-wrap: wrap; gap: .1rem .6rem; padding: .6rem 0;
     border-bottom: 1px solid var(--line); }
-  td, td.number { padding: 0; border: 0; font-size: .8rem; }
+  td { padding: 0; border: 0; font-size: .8rem; }
   td.tracker { order: -1; font-size: 1rem; }
   td.wide { width: 100%; }
   .strip { max-width: none; }
@@ -2302,7 +2305,7 @@ def report_monitor_html(board: "Board", labels: dict = None) -> str:
         rows.append((result.status, cells + empty))
     now = time.time()
     if board.ended:
-        made, renew = "The {} at {}".format(board.ended, html_time(now)), None
+        made, renew = "{} at {}".format(board.ended.capitalize(), html_time(now)), None
     else:
         text = "Probed every {:g} seconds since {}; written {}"
         # Where it has got much older than that, the monitor is no more.

@@ -879,7 +879,7 @@ def test_the_order_of_the_input_is_kept(check, tracker, name):
 # Hostile text.
 
 
-FORMATS = ["json", "compact", "ndjson", "table", "prometheus", "nagios", "urls"]
+FORMATS = ["json", "compact", "ndjson", "table", "html", "prometheus", "nagios", "urls"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
