@@ -20,6 +20,7 @@ The map, from top to bottom:
     runner              steps in the loop, name lookups, and the loop itself
     inputs              whatever people have in hand, turned into targets
     reports             results as text: JSON, a table, metrics, and so on
+    page                what the table says as one HTML file, for a check and for the monitor
     output              a file or stdout, and the progress line
     monitor             the same checks again and again
     command line        options, help, main()
@@ -1654,9 +1655,9 @@ REASONS = {
     "unreachable": "unreachable",
     "tls": "TLS",
     "http_status": "HTTP error status",
-    "failure_reason": "the tracker refuses",
-    "tracker_error": "the tracker refuses",
-    "invalid_response": "no tracker's answer",
+    "failure_reason": "refused by the tracker",
+    "tracker_error": "refused by the tracker",
+    "invalid_response": "invalid answer",
 }
 FEW = 3  # how many are named or counted one by one in a line that sums up
 NARROW = 80  # columns for tracker and reason, below which both side by side cannot be read
@@ -1804,8 +1805,8 @@ def report_table(
             line = paint(row.status, line[: len(row.status)]) + line[len(row.status) :]
         lines.append(line)
     lines.append(totals_of(results, given_twice))
-    reasons = reasons_of(results)
-    return "\n".join(lines + [reasons] if reasons else lines) + "\n"
+    lines += wrap(reasons_of(results), columns - 1)
+    return "\n".join(lines) + "\n"
 
 
 def narrow_widths(rows: list, room: int, number_widths: list, all_addresses: bool) -> tuple:
@@ -1814,7 +1815,8 @@ def narrow_widths(rows: list, room: int, number_widths: list, all_addresses: boo
     latency = number_widths[0] + 2
     wanted = max(len(row.reason) + (latency if row.numbers[0] != "-" else 0) for row in rows)
     tracker = max(len(row.tracker + (row.address if all_addresses else "")) for row in rows)
-    cells = max(numbers, min(wanted, room - min(tracker, room // 2)))
+    # In 80 columns host and port of most trackers are seen, and the beginning of most reasons.
+    cells = max(numbers, min(wanted, room - min(tracker, room * 4 // 7)))
     return cells, room - cells
 
 
@@ -1833,6 +1835,15 @@ def shorten_tracker(tracker: str, address: str, width: int) -> str:
 def paint(status: str, text: str) -> str:
     """Returns text in the colour of a status."""
     return "\x1b[{}m{}\x1b[0m".format(COLOURS[status], text) if status in COLOURS else text
+
+
+def wrap(text: str, width: int) -> list:
+    """Returns the lines of a text, of as many words as there is room for; none for no text."""
+    if len(text) <= width:
+        return [text] if text else []
+    from textwrap import wrap as wrap_words
+
+    return wrap_words(text, max(width, 10), subsequent_indent="  ")
 
 
 def shorten(text: str, width: int) -> str:

@@ -9,10 +9,12 @@ Pipes in place of a WebSocket (--remote-debugging-pipe), so that nothing has to 
 """
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
 
+LONGEST = 60  # seconds to wait for an answer
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -111,6 +113,7 @@ class Browser:
 
     def _receive(self):
         while b"\0" not in self._buffer:
+            assert select.select([self._answers], [], [], LONGEST)[0], "the browser says nothing"
             data = os.read(self._answers.fileno(), 65536)
             assert data, "the browser has ended"
             self._buffer += data
