@@ -2294,8 +2294,10 @@ def report_monitor_html(board: "Board", labels: dict = None) -> str:
     rows, results = [], []
     for target, tally in board.tallies.items():
         result = board.latest.get(target)
-        status = result.status if result else "waiting"
-        results += [result] if result else []
+        status = "waiting"
+        if result:
+            status = result.status
+            results.append(result)
         stats = tally.stats()
         answered, total = tally.counts["ok"], stats["total"]
         uptime = Cell(show_uptime(answered, total), answered / total) if total else Cell("", None)
@@ -3173,19 +3175,11 @@ def run_monitor(arguments, targets) -> int:
         raise ConfigurationError("argument", "nothing to monitor")
     runner = make_runner(arguments, targets)
     on_signals(runner.interrupt, hangup=True)
-    labels, streams = arguments.labels, arguments.format in ("ndjson", "table")
-    columns, colour = columns_for(arguments), wants_colour(arguments)
 
     def on_probe(tally, result):
         record = tally.add(result)
-        if arguments.format == "ndjson":
-            line = result_to_ndjson(result, labels)
-        else:
-            line = probe_line(result, tally.last_ms, columns, colour)
-        if not streams:
-            write_stderr(to_json_text(dict(record, labels=labels) if labels else record, False))
-        elif not write_stdout(line):
-            # Nobody is left to read it, as after `| head`.
+        if not write_probe(arguments, record, result):
+            # Nobody is left to read the probes, as after `| head`.
             runner.interrupt(signal.SIGTERM)
         if file:
             board.add(result, tally.last_ms)
@@ -3201,12 +3195,11 @@ def run_monitor(arguments, targets) -> int:
     # It lasts its whole duration, so that one run after another keeps the rate.
     runner.run(until=began + arguments.duration)
     message = "monitor interrupted" if runner.interrupted else "monitor completed"
+    text = to_json_text(monitor.summary(message), pretty=False) + "\n"
     if arguments.format == "table":
-        text = report_uptime(monitor.tallies.values(), columns)
+        text = report_uptime(monitor.tallies.values(), columns_for(arguments))
     elif arguments.format == "ndjson":
         text = ""
-    else:
-        text = to_json_text(monitor.summary(message), pretty=False) + "\n"
     if arguments.output and not file:
         write_output(arguments.output, text)
     else:
@@ -3215,6 +3208,24 @@ def run_monitor(arguments, targets) -> int:
         board.ended = message
         file.write()
     return 0
+
+
+def write_probe(arguments, record: dict, result: Result) -> bool:
+    """Writes a probe as the format has it, to stdout or as a record to stderr.
+
+    Returns whether there is still a reader.
+    """
+    if arguments.format == "ndjson":
+        return write_stdout(result_to_ndjson(result, arguments.labels))
+    if arguments.format == "table":
+        # They go there also where the table at the end goes into a file.
+        columns = terminal_columns(sys.stdout) if is_terminal(sys.stdout) else None
+        line = probe_line(result, record["elapsed_ms"], columns, wants_colour(arguments))
+        return write_stdout(line)
+    if arguments.labels:
+        record = dict(record, labels=arguments.labels)
+    write_stderr(to_json_text(record, pretty=False))
+    return True
 
 
 def result_of_unsupported(target: Target) -> Result:

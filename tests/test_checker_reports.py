@@ -690,7 +690,10 @@ def test_promtool_accepts_the_metrics(check, tracker, partial, hostile):
     odd = 'i2p://a"b\\c\td'
     for inputs in (
         [tracker.udp_url, tracker.http_url, "--health", tracker.health_url, "--all-addresses"],
-        [partial.udp_url, hostile.udp_url, hostile.http_url, DEAD_UDP, DEAD_HTTP, odd, I2P],
+        [
+            partial.udp_url, hostile.udp_url, hostile.http_url, DEAD_UDP, DEAD_HTTP, odd, I2P,
+            "--label", 'from="berlin" \\ \n',
+        ],
     ):
         metrics = check("--format", "prometheus", *inputs).stdout
         checked = run_command(
@@ -1119,6 +1122,37 @@ def test_the_old_file_stays_on_a_full_disk(start, tmp_path):
     assert json.loads(stderr)["error"]["kind"] == "output_failed"
     assert path.read_text() == "the old report"
     assert os.listdir(str(tmp_path)) == ["report"]
+
+
+# What was meant.
+
+
+@pytest.mark.parametrize("arguments, told", [
+    (["monitr", DEAD_UDP], "did you mean monitor?"),
+    (["Monitor", DEAD_UDP], "did you mean the command monitor, which comes first?"),
+    (["trackesr.txt"], "did you mean trackers.txt?"),
+    (["folder/trackers.tx"], "did you mean folder/trackers.txt?"),
+    (["tracker.example.org"], "udp://host:port is expected, or https://tracker.example.org/"),
+    (["https:/a.example/x"], "did you mean https://a.example/x?"),
+    (["http:a.example"], "did you mean http://a.example?"),
+    (["udp//a.example:1"], "did you mean udp://a.example:1?"),
+    (["--health", "localhost:1212/x"], "no scheme; a URL like http://host/"),
+    (["--interval", "5", DEAD_UDP], "--interval belongs to monitor: tracker_checker.py monitor"),
+    (["--url=udp://a:1"], "--url belongs to monitor"),
+    (["monitor", "--all-addresses", DEAD_UDP], "--all-addresses belongs to a check"),
+    (["monitor", "udp"], "monitor udp: --url udp://host:port is expected"),
+    (["monitor", "udp", "--interval", "5"], "--url udp://host:port is expected"),
+    (["monitor", "udp", "--bogus"], "there is no option --bogus"),
+    (["-V"], "did you mean --version?"),
+    (['{"arguments": {"torrents": []}}'], "jq '[.. | strings]' FILE | tracker_checker.py -"),
+])
+def test_what_was_meant_is_said_in_one_line(check, tmp_path, arguments, told):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "trackers.txt", tmp_path / "folder" / "trackers.txt"):
+        path.write_text(DEAD_UDP)
+    result = check(*arguments, cwd=str(tmp_path))
+    assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert told in result.stderr
 
 
 # Progress and diagnostics.

@@ -8,7 +8,8 @@ import tracker_checker as checker
 from browser import Browser, find_browser
 
 HOSTILE = (
-    "</script><script>document.title = 'pwned'</script><img src=x onerror=\"document.title='pwned'\">"
+    "</script><script>document.title = 'pwned'</script>"
+    "<img src=x onerror=\"document.title='pwned'\">"
     "<a href='https://elsewhere.example/'>\u202e\x1b[31m`&amp;&#x202e;\ud800\u4e2d{{}}{0}"
 )
 VOID = ("meta", "link", "path")
@@ -166,7 +167,7 @@ COLUMN = "Array.from(document.querySelectorAll('tbody tr')).map(r => r.cells[{}]
 
 
 def assert_at_peace(page, path_end=".html"):
-    """The page has asked for nothing but itself, complained of nothing, and runs no other script."""
+    """It has asked for nothing but itself, complained of nothing, and runs no other script."""
     assert len(page.requests) == 1 and page.requests[0].endswith(path_end)
     assert page.errors == []
     assert page.evaluate("document.title").endswith(" down - trackers")

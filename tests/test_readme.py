@@ -39,7 +39,8 @@ EXPECTED = (
     ("--no-announce", r"\n1 up \(0 partial\), 0 down, 0 unsupported of 1\n\Z"),
     (
         "--format nagios",
-        r"\ATRACKERS OK - 2 of 2 up \| up=2;;;0;2 down=0;;;0;2 partial=0;;;0;2 time=\d+\.\d\ds\n\Z",
+        r"\ATRACKERS OK - 2 of 2 up \| up=2;;;0;2 down=0;;;0;2 partial=0;;;0;2 "
+        r"time=\d+\.\d\ds\n\Z",
     ),
     ("--format prometheus", r"\A\Z"),
     ("monitor udp://", r'\A\{"udp_trackers":\[\{"url":"udp://\S+","status":\{"code":"ok",'),

@@ -188,8 +188,8 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag, attributes):
         assert tag in PAGE_TAGS, "a forged tag"
         assert not any(name.startswith("on") for name, _ in attributes)
-        self.rows += tag == "tr"
-        self.scripts += tag == "script"
+        self.rows += 1 if tag == "tr" else 0
+        self.scripts += 1 if tag == "script" else 0
 
 
 def check_html(results, with_address):
