@@ -31,7 +31,7 @@ class Browser:
         self._events = []
 
     def __enter__(self):
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = tempfile.mkdtemp()
         read_here, write_there = os.pipe()
         read_there, write_here = os.pipe()
 
@@ -45,7 +45,7 @@ class Browser:
             [
                 find_browser(), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
                 "--disable-dev-shm-usage", "--disable-background-networking",
-                "--user-data-dir=" + self._folder.name, "--remote-debugging-pipe", "about:blank",
+                "--user-data-dir=" + self._folder, "--remote-debugging-pipe", "about:blank",
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -61,11 +61,16 @@ class Browser:
         return self
 
     def __exit__(self, *error):
-        self._process.kill()
-        self._process.wait()
+        self.call("Browser.close")
+        try:
+            self._process.wait(LONGEST)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._answers.close()
         self._commands.close()
-        self._folder.cleanup()
+        # Its helpers may still write to it for a moment.
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def open(self, url, width, dark=False):
         """Returns a Page of a URL at a width in CSS pixels, once it has been loaded."""

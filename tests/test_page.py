@@ -73,14 +73,14 @@ def page_of_check():
     return checker.report_html(mixed(), given_twice=2, labels={"from": HOSTILE})
 
 
-def page_of_monitor(ended=None):
+def page_of_monitor(ended=None, interval=60):
     results = mixed()[:-1]
     tallies = {
         result.target: checker.Tally(result.target) for result in results
         if result.target.kind != checker.UNSUPPORTED
     }
     board = checker.Board(
-        tallies, [result for result in results if result.target not in tallies], interval=60
+        tallies, [result for result in results if result.target not in tallies], interval
     )
     for result in results:
         for _ in range(checker.STRIP_PROBES + 3 if result.target in tallies else 0):
@@ -95,6 +95,7 @@ PAGES = {
     "check": page_of_check,
     "monitor": page_of_monitor,
     "ended": lambda: page_of_monitor("monitor completed"),
+    "often": lambda: page_of_monitor(interval=1),
     "nothing": lambda: checker.report_html([]),
 }
 
@@ -111,7 +112,7 @@ def test_a_page_is_well_formed_and_has_no_tags_of_others(name):
         assert not attribute.startswith("on") and attribute not in ("src", "style")
         assert attribute != "href" or value == "data:,"
     refresh = ("http-equiv", "refresh") in outline.attributes
-    assert refresh == (name == "monitor")
+    assert refresh == (name in ("monitor", "often"))
     assert all(
         character.isprintable() or character == "\n" for character in outline.text
     )
@@ -176,7 +177,7 @@ def assert_at_peace(page, path_end=".html"):
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("name", list(PAGES))
+@pytest.mark.parametrize("name", ["check", "monitor", "ended", "nothing"])
 def test_it_loads_and_asks_nothing_of_anywhere(open_page, name, width):
     page = open_page(name, width)
     assert_at_peace(page)
@@ -230,6 +231,13 @@ def test_it_sorts_by_the_keyboard_and_keeps_the_view_when_it_is_renewed(open_pag
     assert page.evaluate(STATES) == ["down", "down"]
     page.click(".tile.down")
     assert len(page.evaluate(STATES)) == 8
+    assert_at_peace(page)
+
+
+def test_the_page_of_a_monitor_renews_itself(open_page):
+    page = open_page("often")
+    page.browser.forget()
+    page.wait_for("Page.loadEventFired")
     assert_at_peace(page)
 
 
