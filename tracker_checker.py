@@ -2950,7 +2950,7 @@ def add_input_options(parser) -> None:
 
 def add_check_options(parser) -> None:
     add = parser.add_argument
-    add("--format", choices=FORMATS, default="json", help="default json")
+    add("--format", choices=FORMATS, default="json", help="default json; for eyes: table, html")
     add("--fail", action="store_true", help="exit 1 when a tracker or health check is down")
     add("--fail-partial", action="store_true", help="the same, also when only scrape fails")
     add("--all-addresses", action="store_true", help="check every address of a name by itself")
@@ -2968,7 +2968,8 @@ def parse_duration(text: str) -> float:
 def add_monitor_options(parser) -> None:
     parser.set_defaults(all_addresses=False)
     add = parser.add_argument
-    add("--format", choices=MONITOR_FORMATS, default="json", help="default json")
+    help_text = "default json; for eyes: table, html"
+    add("--format", choices=MONITOR_FORMATS, default="json", help=help_text)
     times = {"metavar": "SECONDS", "type": seconds(0.001, 1e10)}
     add("--interval", default=300, help="from one probe to the next (default 300)", **times)
     times["type"] = parse_duration
