@@ -308,7 +308,9 @@ def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, lim
                 options.trace(text.format(stream.address, response.status, elapsed))
         finally:
             stream.close()
-        response = response._replace(address=stream.address)
+        response = response._replace(
+            address=stream.address, certificate_expires=stream.certificate_expires
+        )
         unread = read is None or response.status in REDIRECT_STATUSES
         return response, None if unread else read(response)
 
@@ -515,9 +517,11 @@ DICTIONARY = re.compile(rb"d[0-9]{1,20}:")
 GZIP = b"\x1f\x8b"
 
 # headers has names in lower case; address is that of the server, or of the proxy before it, None
-# before it is known.
-HttpResponse = namedtuple("HttpResponse", "status reason headers body address")
-HttpResponse.__new__.__defaults__ = (None,)
+# before it is known; certificate_expires, a Unix time, is None without TLS.
+HttpResponse = namedtuple(
+    "HttpResponse", "status reason headers body address certificate_expires"
+)
+HttpResponse.__new__.__defaults__ = (None, None)
 
 
 class ReplyParser:
@@ -1091,6 +1095,11 @@ def to_bytes(value, levels: int = 256):
 # --- carried region: steps (home: http_tracker_client.py) ---
 # What steps wait for, and the steps that connect, send and receive.
 READ_SIZE = 16 * 1024  # bytes taken at a time, so that one stream cannot hold the others
+# The two times between which a certificate is valid, in its DER form (RFC 5280, 4.1.2.5).
+VALIDITY = re.compile(
+    rb"\x30[\x1e\x20\x22](?:\x17\x0d[0-9]{12}Z|\x18\x0f[0-9]{14}Z)"
+    rb"(?:\x17\x0d([0-9]{12})Z|\x18\x0f([0-9]{14})Z)"
+)
 
 
 class Wait(namedtuple("Wait", "events until late")):
@@ -1212,12 +1221,14 @@ def connect(address: tuple):
 class Stream:
     """A TCP connection, with TLS or without, whose operations are steps.
 
-    TLS goes through memory (ssl.MemoryBIO), so that it waits where all else does.
+    TLS goes through memory (ssl.MemoryBIO), so that it waits where all else does. With it
+    certificate_expires is the end of the server's certificate, as a Unix time; None where unknown.
     """
 
     def __init__(self, sock, address: str):
         self.sock = sock
         self.address = address
+        self.certificate_expires = None
         self._tls = self._incoming = self._outgoing = None
 
     def close(self) -> None:
@@ -1273,6 +1284,7 @@ class Stream:
                 except ssl.SSLWantReadError:
                     yield from self._exchange(late)
             yield from self._send(self._outgoing.read(), late)
+            self.certificate_expires = certificate_end(self._tls.getpeercert(binary_form=True))
         except (OSError, ValueError, ImportError) as error:
             reason = getattr(error, "verify_message", None) or str(error)
             raise Failure("tls", "TLS: {}".format(excerpt(reason)))
@@ -1302,6 +1314,26 @@ class Stream:
                 return self.sock.recv(READ_SIZE)
             except BlockingIOError:
                 pass
+
+
+def certificate_end(der: bytes):
+    """Returns until when a certificate is valid, as a Unix time, None where it does not say.
+
+    Of its DER form, since with --insecure the ssl module tells nothing else.
+    """
+    from datetime import datetime, timezone
+
+    found = VALIDITY.search(der or b"")
+    if not found:
+        return None
+    short, full = found.groups()
+    # A year of two digits is one from 1950 to 2049.
+    digits = (full or (b"19" if short >= b"50" else b"20") + short).decode("ascii")
+    parts = [digits[:4]] + [digits[at : at + 2] for at in range(4, 14, 2)]
+    try:
+        return int(datetime(*map(int, parts), tzinfo=timezone.utc).timestamp())
+    except ValueError:
+        return None
 
 
 def broken_off(error: OSError) -> "Failure":
@@ -1830,6 +1862,9 @@ def require_option(parser, name: str) -> None:
         import difflib
 
         near = [option for option in known if option.startswith(name)]
+        if name == "-V":
+            # Many other commands have that; -v is something else here.
+            near = ["--version"]
         near = near or difflib.get_close_matches(name, known, 1, cutoff=0.75)
         hint = "; did you mean {}?".format(near[0]) if near else ""
         parser.error("there is no option {}{}".format(name, hint))
@@ -2383,10 +2418,11 @@ def to_json_text(value, pretty: bool) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def write_stdout(text: str) -> None:
+def write_stdout(text: str) -> bool:
     """Writes text to stdout, whole and at once; a reader that has gone away is not an error.
 
-    Raises Failure (output_failed) when it cannot be written, as on a full disk.
+    Returns whether there is a reader. Raises Failure (output_failed) when it cannot be written, as
+    on a full disk.
     """
     try:
         if sys.stdout is None:
@@ -2402,8 +2438,9 @@ def write_stdout(text: str) -> None:
 
                 select.select([], [raw], [])
             left = left[written or 0 :]
+        return True
     except BrokenPipeError:
-        pass
+        return False
     except OSError as error:
         raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
 

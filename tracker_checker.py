@@ -20,6 +20,7 @@ The map, from top to bottom:
     runner              steps in the loop, name lookups, and the loop itself
     inputs              whatever people have in hand, turned into targets
     reports             results as text: JSON, a table, metrics, and so on
+    page                what the table says as one HTML file, for a check and for the monitor
     output              a file or stdout, and the progress line
     monitor             the same checks again and again
     command line        options, help, main()
@@ -105,12 +106,13 @@ class Target:
 class Result:
     """How a check ended. Counts, interval (seconds) and address are None where not known.
 
-    elapsed is in seconds, finished_at a Unix time, warning the tracker's own words, detail what a
-    health check was answered.
+    elapsed is in seconds, finished_at and certificate_expires are Unix times, warning the
+    tracker's own words, detail what a health check was answered.
     """
 
     __slots__ = (
-        "target stages elapsed address interval seeders leechers warning detail finished_at"
+        "target stages elapsed address interval seeders leechers certificate_expires warning"
+        " detail finished_at"
     ).split()
 
     def __init__(self, target, stages=(), elapsed=0, address=None):
@@ -121,6 +123,7 @@ class Result:
         self.interval = None
         self.seeders = None
         self.leechers = None
+        self.certificate_expires = None
         self.warning = None
         self.detail = None
         self.finished_at = time.time()
@@ -138,7 +141,12 @@ class Result:
 
     @property
     def status(self) -> str:
-        """ok, partial (announce works, scrape does not), timeout, error or interrupted."""
+        """ok, partial (announce works, scrape does not), or a word that says why it is not up.
+
+        That is timeout, error, interrupted or unsupported.
+        """
+        if self.target.kind == UNSUPPORTED:
+            return UNSUPPORTED
         failed = self.failed_stage
         if failed is None:
             return "ok"
@@ -154,8 +162,8 @@ class Result:
 
     @property
     def down(self) -> bool:
-        """Whether it was checked and does not work: what was interrupted is neither up nor down."""
-        return self.status in ("timeout", "error")
+        """Whether it does not work: what was interrupted is neither up nor down."""
+        return self.status in ("timeout", "error", UNSUPPORTED)
 
     @property
     def message(self) -> str:
@@ -414,6 +422,7 @@ def check_websocket(check: Check, settings: Settings):
 
     def ask_first(websocket):
         upgraded_at.append(time.monotonic())
+        result.certificate_expires = websocket.stream.certificate_expires
         return (yield from ask(names[0], websocket))
 
     def ask_further(name, websocket):
@@ -489,6 +498,7 @@ def announce_http(target: Target, result: Result, settings: Settings, deadline: 
     """Steps that announce, and note what the tracker counts; Failure where it does not answer."""
 
     def read(response):
+        result.certificate_expires = response.certificate_expires
         announce_answer(read_reply(response), response.status, target, result)
 
     url = announcing(target, "started", settings)
@@ -500,6 +510,7 @@ def scrape_http(url: str, target: Target, result: Result, options: "HttpOptions"
     """Steps that scrape, and note what the tracker counts; Failure where it does not answer."""
 
     def read(response):
+        result.certificate_expires = response.certificate_expires
         scrape_answer(read_reply(response), response.status, target, result)
 
     response, _ = yield from fetch(url, options, deadline, CHECK_LIMIT, read)
@@ -541,6 +552,7 @@ def ask_health(target: Target, result: Result, options: "HttpOptions", deadline:
     """Steps that ask a health endpoint, and note its answer; Failure for any but a 2xx status."""
     response, _ = yield from fetch(target.url, options, deadline, limit=None)
     result.address = response.address
+    result.certificate_expires = response.certificate_expires
     result.detail = show_status(response)
     if not 200 <= response.status < 300:
         raise Failure("http_status", result.detail)
@@ -1664,6 +1676,10 @@ def within(steps, deadline: float):
 MAX_INPUT = 64 * 1024 * 1024  # bytes taken from a file or standard input
 DEFAULT_INFO_HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
 
+# What helps with JSON that another program has written, as Transmission's.
+OTHER_JSON = (
+    "; those in other JSON are checked with jq '[.. | strings]' FILE | tracker_checker.py -"
+)
 # A document of which some lines name no tracker: how many, and the first of them.
 Skipped = namedtuple("Skipped", "source lines first")
 
@@ -1764,8 +1780,8 @@ class Inputs:
             try:
                 self.add(parse_tracker(text))
             except ValueError as error:
-                message = "{!r} is no file that exists, and no tracker: {}"
-                raise ValueError(message.format(given, error))
+                message = "{!r} is no file that exists, and no tracker: {}{}"
+                raise ValueError(message.format(given, error, hint_for(text)))
 
     def add_entry(self, text: str) -> None:
         """Adds a tracker or a magnet link."""
@@ -1855,9 +1871,10 @@ class Inputs:
         configuration = parse_json(text)
         for name in configuration:
             if name not in parsers:
+                hint = "" if any(known in configuration for known in parsers) else OTHER_JSON
                 raise ValueError(
                     "unknown key {!r}; udp_trackers, http_trackers and health_checks are "
-                    "expected".format(name)
+                    "expected{}".format(name, hint)
                 )
         for name, (parse, kinds, expected) in parsers.items():
             entries = configuration.get(name, [])
@@ -2166,6 +2183,31 @@ def leaves(value):
             yield item
 
 
+def hint_for(text: str) -> str:
+    """Returns what may have been meant by an argument that is neither a file nor a tracker."""
+    scheme = re.match(r"(udp|https?|wss?)(:/|//|:(?=[^0-9/]))", text, re.IGNORECASE)
+    if scheme:
+        meant = scheme.group(1) + "://" + text[scheme.end() :]
+    elif text.lower() == "monitor":
+        meant = "the command monitor, which comes first"
+    else:
+        from difflib import get_close_matches
+
+        folder, name = os.path.split(text)
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            names = []
+        near = get_close_matches(name, names, 1, cutoff=0.8)
+        near = near or get_close_matches(text.lower(), filter(None, COMMANDS), 1, cutoff=0.75)
+        meant = os.path.join(folder, near[0]) if near else ""
+    if meant:
+        return "; did you mean {}?".format(meant)
+    if re.match(r"[^./\\:][^/\\:]*\.[^/\\:]+\Z", text):
+        return ", or https://{}/announce".format(text)
+    return ""
+
+
 def unquote_utf8(text: str) -> str:
     """Returns text with its %XX decoded, but for those that are not UTF-8: they stay."""
     next_byte = "%[89ab][0-9a-f]"
@@ -2219,6 +2261,8 @@ def require_one(text: str) -> None:
 def parse_health(text: str) -> Target:
     """Returns the target for the URL of a health check; raises ValueError for anything else."""
     require_one(text)
+    if "://" not in text:
+        raise ValueError("no scheme; a URL like http://host/ or https://host/ is expected")
     url = split_url(text)
     if url.scheme not in HTTP_SCHEMES:
         raise ValueError("scheme {!r} is not http or https".format(url.scheme))
@@ -2333,8 +2377,10 @@ def json_list(values, pretty: bool) -> str:
     return "[\n" + ",\n".join(texts) + "\n]\n" if texts else "[]\n"
 
 
-def result_to_ndjson(result: Result) -> str:
-    """Returns a result as one line of JSON; keys without a value are left out."""
+def result_to_ndjson(result: Result, labels: dict = None) -> str:
+    """Returns a result as one line of JSON, with labels; keys without a value are left out."""
+    target, certificate_expires = result.target, result.certificate_expires
+    asks_for_torrent = target.info_hash and target.kind not in (HEALTH, UNSUPPORTED)
     stages = [
         present(
             name=stage.name,
@@ -2345,8 +2391,10 @@ def result_to_ndjson(result: Result) -> str:
         for stage in result.stages
     ]
     record = present(
-        tracker=result.target.given,
-        kind=result.target.kind,
+        time=show_time(result.finished_at, "milliseconds"),
+        tracker=target.given,
+        kind=target.kind,
+        info_hash=target.info_hash.hex() if asks_for_torrent else None,
         status=result.status,
         address=result.address,
         elapsed_ms=to_ms(result.elapsed),
@@ -2355,7 +2403,9 @@ def result_to_ndjson(result: Result) -> str:
         interval=result.interval,
         seeders=result.seeders,
         leechers=result.leechers,
+        certificate_expires=certificate_expires and show_time(certificate_expires, "seconds"),
         warning=result.warning,
+        labels=labels or None,
     )
     return to_json_text(record, pretty=False) + "\n"
 
@@ -2364,14 +2414,15 @@ def present(**fields) -> dict:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def iso_time(when: float) -> str:
-    """Returns a Unix time in UTC as RFC 3339 has it, with milliseconds."""
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(when))
-    return "{}.{:03d}Z".format(whole, int(when % 1 * 1000))
-
-
 def to_ms(seconds: float) -> float:
     return round(seconds * 1000, 1)
+
+
+def show_time(unix_time: float, precision: str) -> str:
+    """Returns a Unix time in UTC as ISO 8601 has it, to seconds or milliseconds."""
+    whole, thousandths = divmod(int(unix_time * 1000), 1000)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+    return text + (".{:03}Z".format(thousandths) if precision == "milliseconds" else "Z")
 
 
 def counted(results: list) -> list:
@@ -2379,17 +2430,112 @@ def counted(results: list) -> list:
     return [result for result in results if result.target.kind != UNSUPPORTED] or results
 
 
-NARROW = 80  # columns for tracker and reason, below which both side by side cannot be read
+# The states of results in the order in which they are read, and what each is called in totals.
+STATES = ("ok", "partial", "timeout", "error", "interrupted", UNSUPPORTED)
 COLOURS = {
     "ok": 32, "partial": 33, "timeout": 31, "error": 31, "interrupted": 33, UNSUPPORTED: 35
 }
+# Kinds of failures in the words of totals.
+REASONS = {
+    "timeout": "timeout",
+    "refused": "connection refused",
+    "resolve_failed": "name not found",
+    "unreachable": "unreachable",
+    "tls": "TLS",
+    "http_status": "HTTP error status",
+    "failure_reason": "refused by the tracker",
+    "tracker_error": "refused by the tracker",
+    "invalid_response": "invalid answer",
+}
+FEW = 3  # how many are named or counted one by one in a line that sums up
+NARROW = 80  # columns for tracker and reason, below which both side by side cannot be read
+
+
+def reason_of(result: Result) -> str:
+    """Returns why a result is not ok, without control characters; "" where it is."""
+    if not result.failed_stage:
+        return ""
+    text = str(result.failed_stage.failure)
+    host = "{}: ".format(result.target.host)
+    # The host stands in the tracker's name already.
+    return escape(text[len(host) :] if text.startswith(host) else text)
+
+
+def remark_of(result: Result) -> str:
+    """Returns which stage failed and why, or what the tracker warns of; "" for neither."""
+    reason = reason_of(result)
+    if reason:
+        unsupported = result.status == UNSUPPORTED
+        return reason if unsupported else "{}: {}".format(result.failed_stage.name, reason)
+    return "warning: " + escape(result.warning) if result.warning else ""
+
+
+def reason_word(result: Result) -> str:
+    """Returns the kind of a failure, in words for people."""
+    kind = result.failed_stage.failure.kind
+    return REASONS.get(kind, kind.replace("_", " "))
+
+
+def in_reading_order(results: list) -> list:
+    """Returns what is up by latency, then partial, down with like reasons together, and the rest.
+
+    The reason that most have comes first.
+    """
+    words = [word for word, _ in count_reasons(results)]
+
+    def place(result):
+        if result.status in ("timeout", "error"):
+            return STATES.index("error"), words.index(reason_word(result)), reason_of(result)
+        return STATES.index(result.status), result.elapsed if result.up else 0
+
+    return sorted(results, key=place)
+
+
+def totals_of(results: list, given_twice: int = 0) -> str:
+    """Returns how many are up, down and neither; given_twice were given more than once."""
+    statuses = Counter(result.status for result in results)
+    text = "{} up ({} partial), {} down, {} unsupported of {}".format(
+        statuses["ok"] + statuses["partial"],
+        statuses["partial"],
+        statuses["timeout"] + statuses["error"],
+        statuses[UNSUPPORTED],
+        len(results),
+    )
+    if given_twice:
+        text += ", {} given twice".format(given_twice)
+    if statuses["interrupted"]:
+        text += ", {} not finished".format(statuses["interrupted"])
+    return text
+
+
+def count_reasons(results: list) -> list:
+    """Returns [(reason in words, how many are down for it)], the most first."""
+    down = [result for result in results if result.status in ("timeout", "error")]
+    return Counter(map(reason_word, down)).most_common()
+
+
+def reasons_of(results: list) -> str:
+    """Returns how many are down for which reason, "" where no more than a few are down."""
+    counts = count_reasons(results)
+    if sum(count for _, count in counts) <= FEW:
+        return ""
+    return "down: " + ", ".join("{} {}".format(count, word) for word, count in counts)
+
+
+def address_of(result: Result) -> str:
+    """Returns the address that was asked as a table shows it, "" where the tracker is one."""
+    if result.address and not result.target.ip_version:
+        return " ({})".format(result.address)
+    return ""
 
 
 def show_tracker(result: Result, with_address: bool) -> str:
     """Returns a tracker as it was given, with the address that was asked where that is a name."""
-    if with_address and result.address and not result.target.ip_version:
-        return "{} ({})".format(result.target.given, result.address)
-    return result.target.given
+    return result.target.given + (address_of(result) if with_address else "")
+
+
+# A row of the table: number cells, a tracker, its address, why with the stage and without it.
+Row = namedtuple("Row", "status numbers tracker address remark reason")
 
 
 def report_table(
@@ -2399,65 +2545,93 @@ def report_table(
     all_addresses: bool = False,
     given_twice: int = 0,
 ) -> str:
-    """Returns an aligned table with a row for each result and a line of totals.
+    """Returns an aligned table with a row for each result and lines of totals.
 
     columns is the width of the terminal, None where lines may have any length. In a narrow one
     the reason of a failure stands where its numbers would be. given_twice is how many of what was
     given had been given before.
     """
     columns = columns or sys.maxsize
-    rows = [("STATUS", "LATENCY", "SEEDERS", "LEECHERS", "TRACKER", "", "")]
-    for result in results:
+    rows = [Row("STATUS", ("LATENCY", "SEEDERS", "LEECHERS"), "TRACKER", "", "", "")]
+    for result in results if all_addresses else in_reading_order(results):
         latency = "{:.0f} ms".format(result.elapsed * 1000) if result.up else None
-        numbers = [
+        numbers = tuple(
             "-" if number is None else str(number)
             for number in (latency, result.seeders, result.leechers)
-        ]
-        tracker = escape(show_tracker(result, all_addresses or result.target.kind == UDP))
-        # The host stands in the tracker's column already.
-        host = ": {}: ".format(result.target.host)
-        reason = escape(result.message or "").replace(host, ": ", 1)
-        if result.warning and not reason:
-            reason = "warning: " + escape(result.warning)
-        why = "" if result.up else reason.partition(": ")[2]
-        status = UNSUPPORTED if result.target.kind == UNSUPPORTED else result.status
-        rows.append((status, *numbers, tracker, reason, why))
-    widths = [max(map(len, texts)) for texts in zip(*rows)]
-    status_width, *number_widths, tracker_width, reason_width, why_width = widths
-    cells_width = sum(number_widths) + 4
-    room = columns - 1 - status_width - cells_width - 4
-    needed = tracker_width + 2 + reason_width
-    narrow = room < min(needed, NARROW)
+        )
+        remark = remark_of(result)
+        reason = reason_of(result) or remark
+        if result.up:
+            # Beside the latency there is little room, and partial says that it is scrape.
+            reason = reason.replace("the tracker says ", "", 1)
+        tracker = escape(result.target.given)
+        address = address_of(result) if all_addresses or result.target.kind == UDP else ""
+        rows.append(Row(result.status, numbers, tracker, address, remark, reason))
+    number_widths = [max(map(len, texts)) for texts in zip(*(row.numbers for row in rows))]
+    status_width = max(len(row.status) for row in rows)
+    room = columns - 1 - status_width - 2
+    wide_tracker = max(len(row.tracker + row.address) for row in rows)
+    wide = wide_tracker + 2 + max(len(row.remark) for row in rows)
+    wide_room = room - sum(number_widths) - 6
+    narrow = wide_room < min(wide, NARROW)
     if narrow:
-        widening = max(0, min(room - tracker_width, why_width - cells_width))
-        cells_width += widening
-        room -= widening
-    elif room < needed:
-        tracker_width = min(tracker_width, room * 3 // 5)
+        widths = narrow_widths(rows, room - 2, number_widths, all_addresses)
+    else:
+        tracker_width = wide_tracker if wide_room >= wide else min(wide_tracker, wide_room * 3 // 5)
     lines = []
-    for status, *numbers, tracker, reason, why in rows:
-        cells = "  ".join(text.rjust(width) for text, width in zip(numbers, number_widths))
+    for row in rows:
+        numbers = [text.rjust(width) for text, width in zip(row.numbers, number_widths)]
         if narrow:
-            cells = shorten(why or cells, cells_width).ljust(cells_width)
-        elif reason:
-            tracker = "{}  {}".format(shorten(tracker, tracker_width).ljust(tracker_width), reason)
-        line = "{}  {}  {}".format(status.ljust(status_width), cells, shorten(tracker, room))
-        line = shorten(line.rstrip(), columns - 1)
-        if colour and status in COLOURS:
-            line = "\x1b[{}m{}\x1b[0m{}".format(COLOURS[status], status, line[len(status) :])
+            address = row.address if all_addresses else ""
+            cells = narrow_cells(row, numbers, widths[0]) + "  "
+            cells += shorten_tracker(row.tracker, address, widths[1])
+        else:
+            tracker = shorten_tracker(row.tracker, row.address, tracker_width)
+            cells = "  ".join(numbers + [tracker.ljust(tracker_width), row.remark])
+        line = shorten("{}  {}".format(row.status.ljust(status_width), cells).rstrip(), columns - 1)
+        if colour:
+            line = paint(row.status, line[: len(row.status)]) + line[len(row.status) :]
         lines.append(line)
-    statuses = [row[0] for row in rows]
-    partial, unsupported = statuses.count("partial"), statuses.count(UNSUPPORTED)
-    up = statuses.count("ok") + partial
-    unfinished = statuses.count("interrupted")
-    down = len(results) - up - unsupported - unfinished
-    totals = "{} up ({} partial), {} down, {} unsupported".format(up, partial, down, unsupported)
-    if given_twice:
-        totals += ", {} given twice".format(given_twice)
-    if unfinished:
-        totals += ", {} not finished".format(unfinished)
-    lines.append(totals)
+    lines.append(totals_of(results, given_twice))
+    lines += wrap(reasons_of(results), columns - 1)
     return "\n".join(lines) + "\n"
+
+
+def narrow_widths(rows: list, room: int, number_widths: list, all_addresses: bool) -> tuple:
+    """Returns the widths of (cells, tracker) where a reason stands in the cells of numbers."""
+    numbers = sum(number_widths) + 4
+    latency = number_widths[0] + 2
+    wanted = max(len(row.reason) + (latency if row.numbers[0] != "-" else 0) for row in rows)
+    tracker = max(len(row.tracker + (row.address if all_addresses else "")) for row in rows)
+    # In 80 columns host and port of most trackers are seen, and the beginning of most reasons.
+    cells = max(numbers, min(wanted, room - min(tracker, room * 4 // 7)))
+    return cells, room - cells
+
+
+def narrow_cells(row: "Row", numbers: list, width: int) -> str:
+    """Returns the numbers of a row, or its reason, after the latency where it is up."""
+    latency = numbers[0] + "  " if row.status in ("ok", "partial") else ""
+    cells = latency + row.reason if row.reason else "  ".join(numbers)
+    return shorten(cells, width).ljust(width)
+
+
+def shorten_tracker(tracker: str, address: str, width: int) -> str:
+    """Returns a tracker with its address in no more columns, of which the address comes first."""
+    return shorten(shorten(tracker, max(width - len(address), 8)) + address, width)
+
+
+def paint(status: str, text: str) -> str:
+    """Returns text in the colour of a status."""
+    return "\x1b[{}m{}\x1b[0m".format(COLOURS[status], text) if status in COLOURS else text
+
+
+def wrap(text: str, width: int) -> list:
+    """Returns the lines of a text, of as many words as there is room for; none for no text."""
+    if len(text) <= width:
+        return [text] if text else []
+    from textwrap import wrap as wrap_words
+
+    return wrap_words(text, max(width, 10), subsequent_indent="  ")
 
 
 def shorten(text: str, width: int) -> str:
@@ -2466,36 +2640,50 @@ def shorten(text: str, width: int) -> str:
 
 METRICS = (
     ("tracker_up", "Whether the tracker works: 1 for ok and partial, 0 for down."),
+    ("tracker_check_duration_seconds", "How long the check took."),
     ("tracker_stage_up", "Whether a stage of the check went well."),
     ("tracker_stage_duration_seconds", "How long a stage of the check took."),
+    ("tracker_failure", "1 for a stage that failed, with the kind of its failure."),
     ("tracker_announce_interval_seconds", "The interval the tracker wants between announces."),
     ("tracker_seeders", "Seeders the tracker counts for the info hash."),
     ("tracker_leechers", "Leechers the tracker counts for the info hash."),
+    (
+        "tracker_certificate_expiry_timestamp_seconds",
+        "When the tracker's TLS certificate ends, as a Unix time.",
+    ),
     ("tracker_last_check_timestamp_seconds", "When the check ended, as a Unix time."),
 )
 
 
-def report_prometheus(results: list, all_addresses: bool = False) -> str:
-    """Returns metrics in the text exposition format, for node_exporter's textfile collector."""
+def report_prometheus(results: list, all_addresses: bool = False, own_labels: dict = None) -> str:
+    """Returns metrics in the text exposition format, for node_exporter's textfile collector.
+
+    own_labels, {name: value}, stand on each of them.
+    """
     samples = []
 
-    def add(name, labels, value):
-        samples.append((name, dict(labels), value))
+    def add(name, labels, value, **further):
+        samples.append((name, dict(labels, **further), value))
 
     for result in results:
         if result.status == "interrupted":
             continue
-        labels = [("tracker", result.target.given), ("protocol", result.target.kind)]
+        labels = {"tracker": result.target.given, "protocol": result.target.kind}
         if all_addresses:
-            labels.append(("address", result.address or ""))
+            labels["address"] = result.address or ""
+        labels.update(own_labels or {})
         add("tracker_up", labels, int(result.up))
+        add("tracker_check_duration_seconds", labels, round(result.elapsed, 6))
         for stage in result.stages:
-            of_stage = labels + [("stage", stage.name)]
-            add("tracker_stage_up", of_stage, int(not stage.failure))
-            add("tracker_stage_duration_seconds", of_stage, round(stage.elapsed, 6))
+            seconds = round(stage.elapsed, 6)
+            add("tracker_stage_up", labels, int(not stage.failure), stage=stage.name)
+            add("tracker_stage_duration_seconds", labels, seconds, stage=stage.name)
+            if stage.failure:
+                add("tracker_failure", labels, 1, stage=stage.name, kind=stage.failure.kind)
         add("tracker_announce_interval_seconds", labels, result.interval)
         add("tracker_seeders", labels, result.seeders)
         add("tracker_leechers", labels, result.leechers)
+        add("tracker_certificate_expiry_timestamp_seconds", labels, result.certificate_expires)
         add("tracker_last_check_timestamp_seconds", labels, round(result.finished_at, 3))
     return expose(METRICS, samples)
 
@@ -2524,46 +2712,79 @@ def escape_label(text: str) -> str:
 NAGIOS_STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 
-def report_nagios(results: list, all_addresses: bool = False) -> tuple:
-    """Returns (line, exit code) after the monitoring plugins' guidelines."""
+def report_nagios(
+    results: list, all_addresses: bool = False, critical: int = 1, elapsed: float = None
+) -> tuple:
+    """Returns (text, exit code) after the monitoring plugins' guidelines.
+
+    The first line has up to three of those that are down, or partial, then each that is not ok
+    has one. Where fewer are down than critical that is a warning. elapsed is that of the run, in
+    seconds, None where that is not known.
+    """
     finished = [result for result in results if result.status != "interrupted"]
     checked = counted(finished)
     total = len(checked)
     down = [result for result in checked if result.down]
     partial = [result for result in checked if result.status == "partial"]
-    up = total - len(down)
     left_out = len(finished) - total
     unfinished = len(results) - len(finished)
-    code, word, named = (2, "down", down) if down else (1, "partial", partial)
-    if named:
-        names = name_some(named, all_addresses)
-        text = "{} of {} {}: {}".format(len(named), total, word, names)
+    if down:
+        code = 2 if len(down) >= critical else 1
+        text = name_some(down, total, "down", all_addresses)
+    elif partial:
+        code, text = 1, name_some(partial, total, "partial", all_addresses)
     elif checked:
-        code, text = 0, "{} of {} up".format(up, total)
+        code, text = 0, "{0} of {0} up".format(total)
     else:
         code, text = 3, "nothing was checked"
-    if left_out:
-        text += "; {} unsupported".format(left_out)
-    if unfinished:
-        text += "; {} not finished".format(unfinished)
-    performance = " ".join(
+    others = [(left_out, "unsupported"), (unfinished, "not finished")]
+    asides = ["{} {}".format(*other) for other in others if other[0]]
+    if asides:
+        text += " ({})".format(", ".join(asides))
+    performance = [
         "{}={};;;0;{}".format(name, value, total)
-        for name, value in (("up", up), ("down", len(down)), ("partial", len(partial)))
+        for name, value in (
+            ("up", total - len(down)), ("down", len(down)), ("partial", len(partial))
+        )
+    ]
+    if elapsed is not None:
+        performance.append("time={:.2f}s".format(elapsed))
+    lines = "".join(
+        plugin_text(
+            "{}: {} ({})".format(
+                result.status, show_tracker(result, all_addresses), remark_of(result)
+            )
+        ) + "\n"
+        for result in in_reading_order(results)
+        if result.status != "ok"
     )
-    return nagios_line(code, text, performance), code
+    return nagios_line(code, text, " ".join(performance)) + lines, code
 
 
 def nagios_line(code: int, text: str, performance: str = "") -> str:
-    # A | ends the text and starts the performance data.
-    line = "TRACKERS {} - {}".format(NAGIOS_STATES[code], escape(text).replace("|", "!"))
+    line = "TRACKERS {} - {}".format(NAGIOS_STATES[code], plugin_text(text))
     return line + (" | " + performance if performance else "") + "\n"
 
 
-def name_some(results, with_address, most=10):
-    names = [show_tracker(result, with_address) for result in results[:most]]
-    if len(results) > most:
-        names.append("and {} more".format(len(results) - most))
-    return ", ".join(names)
+def plugin_text(text: str) -> str:
+    """Returns text without what a plugin's output has a meaning of its own for.
+
+    A | starts the performance data, a ; ends a command and starts a comment in Nagios' files.
+    """
+    return escape(text).replace("|", "!").replace(";", ",")
+
+
+def name_some(named: list, total: int, state: str, with_address: bool) -> str:
+    """Returns how many are in a state, and a few of them with their reasons."""
+    names = [
+        "{} ({})".format(
+            show_tracker(result, with_address),
+            "timeout" if result.status == "timeout" else shorten(reason_of(result), 80),
+        )
+        for result in in_reading_order(named)[:FEW]
+    ]
+    more = " and {} more".format(len(named) - FEW) if len(named) > FEW else ""
+    return "{} of {} {}: {}{}".format(len(named), total, state, ", ".join(names), more)
 
 
 def report_urls(results: list) -> str:
@@ -2580,27 +2801,34 @@ def report_urls(results: list) -> str:
     return "".join(url + "\n" for url in dict.fromkeys(urls))
 
 
-def render(results: list, arguments, streamed: bool) -> tuple:
+def render(results: list, arguments, streamed: bool, elapsed: float) -> tuple:
     """Returns (the report in the format asked for, the exit code that belongs to it).
 
-    streamed says that the results have been written already, as they came.
+    streamed says that the results have been written already, as they came; elapsed is how many
+    seconds the run took.
     """
     name = arguments.format
     if name == "nagios":
-        return report_nagios(results, arguments.all_addresses)
+        return report_nagios(results, arguments.all_addresses, arguments.critical or 1, elapsed)
     if name == "table":
-        terminal = is_terminal(sys.stdout) and not arguments.output
-        columns = terminal_columns(sys.stdout) if terminal else None
-        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        colour = terminal and not plain
-        given_twice = arguments.given_twice
-        text = report_table(results, columns, colour, arguments.all_addresses, given_twice)
+        text = report_table(
+            results,
+            columns_for(arguments),
+            wants_colour(arguments),
+            arguments.all_addresses,
+            arguments.given_twice,
+        )
     elif name == "ndjson":
-        text = "" if streamed else "".join(map(result_to_ndjson, results))
+        lines = (result_to_ndjson(result, arguments.labels) for result in results)
+        text = "" if streamed else "".join(lines)
     elif name == "prometheus":
-        text = report_prometheus(results, arguments.all_addresses)
+        text = report_prometheus(results, arguments.all_addresses, arguments.labels)
     elif name == "urls":
         text = report_urls(results)
+    elif name == "html":
+        text = report_html(
+            results, arguments.all_addresses, arguments.given_twice, arguments.labels
+        )
     else:
         text = report_json(results, pretty=name != "compact")
     return text, exit_code(results, arguments.fail, arguments.fail_partial)
@@ -2636,8 +2864,10 @@ def torrent_to_json(torrent: Torrent) -> dict:
     return dict(named, **counts, trackers=trackers)
 
 
-def torrent_to_ndjson(torrent: Torrent) -> str:
-    record = dict({"time": iso_time(time.time())}, **torrent_to_json(torrent))
+def torrent_to_ndjson(torrent: Torrent, labels: dict) -> str:
+    """Returns a torrent as one line of JSON, with the time at which that is."""
+    now = show_time(time.time(), "milliseconds")
+    record = dict({"time": now}, **torrent_to_json(torrent), **present(labels=labels or None))
     return to_json_text(record, pretty=False) + "\n"
 
 
@@ -2680,11 +2910,12 @@ TORRENT_METRICS = (
 )
 
 
-def report_torrents_prometheus(torrents: list) -> str:
+def report_torrents_prometheus(torrents: list, own_labels: dict) -> str:
     """Returns metrics in the text exposition format."""
     samples = []
     for torrent in torrents:
         labels = present(info_hash=torrent.info_hash.hex(), name=torrent.name)
+        labels.update(own_labels)
         values = (
             torrent.most(0),
             torrent.most(2),
@@ -2701,12 +2932,12 @@ def render_torrents(torrents: list, arguments, streamed: bool) -> tuple:
     """Returns (the report in the format asked for, the exit code that belongs to it)."""
     name = arguments.format
     if name == "ndjson":
-        text = "" if streamed else "".join(map(torrent_to_ndjson, torrents))
+        lines = () if streamed else torrents
+        text = "".join(torrent_to_ndjson(torrent, arguments.labels) for torrent in lines)
     elif name == "table":
-        terminal = is_terminal(sys.stdout) and not arguments.output
-        text = report_torrents_table(torrents, terminal_columns(sys.stdout) if terminal else None)
+        text = report_torrents_table(torrents, columns_for(arguments))
     elif name == "prometheus":
-        text = report_torrents_prometheus(torrents)
+        text = report_torrents_prometheus(torrents, arguments.labels)
     else:
         text = json_list(map(torrent_to_json, torrents), pretty=name != "compact")
     wanted = arguments.min_seeders
@@ -2714,6 +2945,429 @@ def render_torrents(torrents: list, arguments, streamed: bool) -> tuple:
         torrent.most(0) is None or torrent.most(0) < wanted for torrent in torrents
     )
     return text, int(few)
+
+
+# The page: what the table says as one HTML file, which asks nothing of anywhere. It is ASCII, so
+# that it is the same in every encoding; its style and its script are allowed by their hashes.
+PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+{refresh}<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<style>{style}</style>
+</head>
+<body>
+<header>
+<h1>Trackers</h1>
+<p class="dim">{made}</p>
+{labels}</header>
+<main>
+<div class="tiles">
+{tiles}</div>
+{bar}<p>{totals}</p>
+{reasons}<table>
+<thead><tr>
+{headings}</tr></thead>
+<tbody>
+{rows}</tbody>
+</table>
+</main>
+<script>{script}</script>
+</body>
+</html>
+"""
+PAGE_POLICY = (
+    "default-src 'none'; style-src {}; script-src {}; img-src data:; base-uri 'none'; "
+    "form-action 'none'"
+)
+PAGE_STYLE = """
+:root {
+  --paper: #ffffff; --ink: #1b2530; --dim: #5a6775; --line: #dfe5eb; --raised: #f5f7f9;
+  --good: #157347; --fair: #8a5d00; --bad: #bf2637; --other: #6b4fa0;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --paper: #12171d; --ink: #e3e9ef; --dim: #94a2b1; --line: #2a333d; --raised: #1a2129;
+    --good: #4cc38a; --fair: #e0b04a; --bad: #ff7d86; --other: #b79df0;
+  }
+}
+* { box-sizing: border-box; }
+[hidden] { display: none !important; }
+body {
+  margin: 0 auto; padding: 1.5rem; max-width: 75rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
+  overflow-wrap: anywhere;
+}
+h1 { margin: 0; font-size: 1.6rem; }
+p { margin: .35rem 0; }
+button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
+:focus-visible { outline: 2px solid var(--good); outline-offset: 2px; border-radius: 3px; }
+.dim, small { color: var(--dim); font-size: .85rem; }
+.ok { --state: var(--good); }
+.partial { --state: var(--fair); }
+.timeout, .error, .tile.down { --state: var(--bad); }
+.unsupported { --state: var(--other); }
+.interrupted, .waiting { --state: var(--dim); }
+.label { background: var(--raised); border: 1px solid var(--line); border-radius: 1rem;
+  padding: .05rem .6rem; margin-right: .35rem; font-size: .85rem; }
+.tiles { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1.1rem 0 .8rem; }
+.tile { flex: 1 1 6.5rem; padding: .55rem .8rem; text-align: left; white-space: nowrap;
+  background: var(--raised);
+  border: 1px solid var(--line); border-radius: .5rem; border-left: 4px solid var(--state); }
+.tile b { display: block; font-size: 1.7rem; line-height: 1.15; color: var(--state);
+  font-variant-numeric: tabular-nums; }
+.tile[aria-pressed=true] { outline: 2px solid var(--state); }
+.bar { display: block; width: 100%; height: .5rem; border-radius: .25rem; margin-bottom: .8rem; }
+.bar path { fill: var(--state); }
+.strip { display: block; width: 100%; min-width: 11rem; max-width: 20rem; height: 1.6rem; }
+.strip path { stroke: var(--state); stroke-width: 3; }
+table { width: 100%; border-collapse: collapse; margin-top: 1rem; }
+th { text-align: left; padding: 0; position: sticky; top: 0; background: var(--paper);
+  border-bottom: 2px solid var(--line); white-space: nowrap; font-size: .85rem; }
+th button { width: 100%; padding: .5rem .6rem; text-align: inherit; font-weight: 600;
+  color: var(--dim); }
+th button::after { content: "\\2195"; opacity: .35; padding-left: .3rem; }
+th[aria-sort] button { color: var(--ink); }
+th[aria-sort=ascending] button::after { content: "\\2191"; opacity: 1; }
+th[aria-sort=descending] button::after { content: "\\2193"; opacity: 1; }
+td { padding: .45rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top;
+  font-size: .93rem; }
+tbody tr:hover { background: var(--raised); }
+.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+td.tracker { width: 100%; }
+.tracker small { display: block; }
+.tracker .why { color: var(--state); }
+.ok .why { color: var(--fair); }
+.wide, .state { white-space: nowrap; }
+.state { color: var(--state); font-weight: 600; }
+.state::before { content: ""; display: inline-block; width: .6em; height: .6em; margin-right: .45em;
+  border-radius: 50%; background: currentColor; }
+.late { color: var(--bad); font-weight: 600; }
+@media (max-width: 45rem) {
+  body { padding: 1rem; }
+  .tile { flex-basis: 4.6rem; padding: .4rem .6rem; }
+  .tile b { font-size: 1.35rem; }
+  table, thead, tbody { display: block; }
+  thead tr { display: flex; flex-wrap: wrap; gap: .4rem; }
+  th { position: static; border: 1px solid var(--line); border-radius: 1rem; }
+  th button { padding: .3rem .7rem; }
+  tbody tr { display: flex; flex-wrap: wrap; gap: .1rem .6rem; padding: .6rem 0;
+    border-bottom: 1px solid var(--line); }
+  td { padding: 0; border: 0; font-size: .8rem; }
+  td.tracker { order: -1; font-size: 1rem; }
+  td.wide { width: 100%; }
+  .strip { max-width: none; }
+  td[data-name]::before { content: attr(data-name) " "; color: var(--dim); }
+  td.none { display: none; }
+}
+"""
+PAGE_SCRIPT = """
+"use strict";
+const table = document.querySelector("table");
+const heads = Array.from(table.tHead.rows[0].cells);
+const rows = Array.from(table.tBodies[0].rows);
+const tiles = Array.from(document.querySelectorAll(".tile"));
+let view = { column: -1, down: false, state: "" };
+
+// What has no value comes last, whichever way the others are sorted.
+function compare(a, b) {
+  const [x, y] = [a, b].map(row => row.cells[view.column].dataset.value);
+  if (!x || !y) { return (x ? 0 : 1) - (y ? 0 : 1); }
+  const order = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
+  return view.down ? -order : order;
+}
+
+function show() {
+  const sorted = view.column < 0 ? rows : rows.slice().sort(compare);
+  for (const row of sorted) { table.tBodies[0].append(row); }
+  for (const row of rows) { row.hidden = view.state !== "" && row.dataset.state !== view.state; }
+  heads.forEach((head, column) => {
+    if (column !== view.column) { head.removeAttribute("aria-sort"); return; }
+    head.setAttribute("aria-sort", view.down ? "descending" : "ascending");
+  });
+  for (const tile of tiles) {
+    tile.setAttribute("aria-pressed", String(tile.dataset.state === view.state));
+  }
+  // So that it looks the same when it has renewed itself.
+  try { sessionStorage.setItem("view", JSON.stringify(view)); } catch (error) { }
+}
+
+heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
+  const again = view.column === column;
+  view = { ...view, column, down: again ? !view.down : head.dataset.first === "descending" };
+  show();
+}));
+for (const tile of tiles) {
+  tile.addEventListener("click", () => {
+    view.state = view.state === tile.dataset.state ? "" : tile.dataset.state;
+    show();
+  });
+}
+
+function tellAge() {
+  const made = document.querySelector("time"), age = document.querySelector(".age");
+  const seconds = Math.max(0, Math.round((Date.now() - Date.parse(made.dateTime)) / 1000));
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const [name, size] = units.find(unit => seconds >= unit[1]) || units[3];
+  const count = Math.floor(seconds / size);
+  age.textContent = " (" + count + " " + name + (count === 1 ? "" : "s") + " ago)";
+  age.classList.toggle("late", age.dataset.late !== undefined && seconds > age.dataset.late);
+}
+
+try {
+  const kept = JSON.parse(sessionStorage.getItem("view"));
+  if (kept && kept.column < heads.length) { view = kept; show(); }
+} catch (error) { }
+tellAge();
+setInterval(tellAge, 1000);
+"""
+# A heading of the page: what it is called, the class of its cells, whether it is sorted from the
+# largest on first. A cell: its HTML, the value by which it is sorted, None where there is none.
+Heading = namedtuple("Heading", "name style largest_first")
+Cell = namedtuple("Cell", "html value")
+CHECK_HEADINGS = (
+    Heading("Status", "", True),
+    Heading("Tracker", "tracker", False),
+    Heading("Latency", "number", False),
+    Heading("Seeders", "number", True),
+    Heading("Leechers", "number", True),
+)
+MONITOR_HEADINGS = (
+    Heading("Status", "", True),
+    Heading("Tracker", "tracker", False),
+    Heading("Uptime", "number", False),
+    Heading("Latest probes", "wide", True),
+    Heading("Probes", "number", True),
+    Heading("Min", "number", True),
+    Heading("Average", "number", True),
+    Heading("Max", "number", True),
+)
+HTML_ESCAPES = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "`": "&#96;"}
+)
+STRIP_PROBES = 60  # latest probes that the page of the monitor shows of each target
+CERTIFICATE_DAYS = 21  # of a certificate that are worth a word
+DOWN_STATES = ("timeout", "error")
+
+
+def html_of(text) -> str:
+    """Returns text for a page, between tags or in a quoted attribute: ASCII that is inert there."""
+    plain = escape(str(text)).translate(HTML_ESCAPES)
+    return plain.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def hash_of(text: str) -> str:
+    """Returns the source of a content security policy that allows this script or style."""
+    from base64 import b64encode
+    from hashlib import sha256
+
+    return "'sha256-{}'".format(b64encode(sha256(text.encode("ascii")).digest()).decode("ascii"))
+
+
+def report_html(
+    results: list, all_addresses: bool = False, given_twice: int = 0, labels: dict = None
+) -> str:
+    """Returns a page with a row for each result, as the table has them."""
+    ordered = results if all_addresses else in_reading_order(results)
+    rows = []
+    for result in ordered:
+        latency = number_cell(to_ms(result.elapsed) if result.up else None, " ms")
+        counts = [number_cell(number) for number in (result.seeders, result.leechers)]
+        with_address = all_addresses or result.target.kind == UDP
+        cells = [state_cell(result.status), tracker_cell(result, with_address), latency] + counts
+        rows.append((result.status, cells))
+    made = max((result.finished_at for result in results), default=time.time())
+    totals = totals_of(results, given_twice)
+    return page_of(CHECK_HEADINGS, rows, "Checked " + html_time(made), totals, results, labels)
+
+
+def report_monitor_html(board: "Board", labels: dict = None) -> str:
+    """Returns a page with a row for each target of a monitor, which renews itself until that ended.
+    """
+    rows, results = [], []
+    for target, tally in board.tallies.items():
+        result = board.latest.get(target)
+        status = "waiting"
+        if result:
+            status = result.status
+            results.append(result)
+        stats = tally.stats()
+        answered, total = tally.counts["ok"], stats["total"]
+        uptime = Cell(show_uptime(answered, total), answered / total) if total else Cell("", None)
+        probes = board.probes.get(target, ())
+        cells = [
+            state_cell(status),
+            tracker_cell(result or Result(target), with_address=False),
+            uptime,
+            Cell(strip_of(probes), sum(ms is None for _, ms in probes)),
+            number_cell(total),
+        ]
+        cells += [number_cell(stats[name], " ms") for name in ("min_ms", "average_ms", "max_ms")]
+        rows.append((status, cells))
+    for result in board.unsupported:
+        results.append(result)
+        empty = [Cell("", None)] * (len(MONITOR_HEADINGS) - 2)
+        cells = [state_cell(result.status), tracker_cell(result, with_address=False)]
+        rows.append((result.status, cells + empty))
+    now = time.time()
+    if board.ended:
+        made, renew = "{} at {}".format(board.ended.capitalize(), html_time(now)), None
+    else:
+        text = "Probed every {:g} seconds since {}; written {}"
+        # Where it has got much older than that, the monitor is no more.
+        late = int(2 * board.interval + 120)
+        made = text.format(board.interval, show_clock(board.began), html_time(now, late))
+        renew = int(max(2, min(30, board.interval / 2)))
+    totals = totals_of(results)
+    waiting = len(rows) - len(results)
+    if waiting:
+        totals += ", {} not probed yet".format(waiting)
+    return page_of(MONITOR_HEADINGS, rows, made, totals, results, labels, renew)
+
+
+def page_of(
+    headings, rows: list, made: str, totals: str, results: list, labels: dict, renew: int = None
+) -> str:
+    """Returns a page; made is HTML, rows are (state, cells), renew is in seconds or None."""
+    states = Counter(state for state, _ in rows)
+    counts = [
+        ("ok", "ok", states["ok"]),
+        ("partial", "partial", states["partial"]),
+        ("down", "down", sum(states[state] for state in DOWN_STATES)),
+        ("unsupported", UNSUPPORTED, states[UNSUPPORTED]),
+        ("not finished", "interrupted", states["interrupted"]),
+        ("waiting", "waiting", states["waiting"]),
+    ]
+    # The first three are there even where there is none.
+    counts = counts[:3] + [count for count in counts[3:] if count[2]]
+    tile = '<button class="tile {} {}" data-state="{}" aria-pressed="false"><b>{}</b>{}</button>\n'
+    tiles = "".join(
+        tile.format(state, word.split()[0], state, count, word) for word, state, count in counts
+    )
+    shown_labels = "".join(
+        '<span class="label">{} = {}</span>'.format(html_of(name), html_of(value))
+        for name, value in (labels or {}).items()
+    )
+    reasons = reasons_of(results)
+    return PAGE.format(
+        policy=PAGE_POLICY.format(hash_of(PAGE_STYLE), hash_of(PAGE_SCRIPT)),
+        refresh='<meta http-equiv="refresh" content="{}">\n'.format(renew) if renew else "",
+        title="{} of {} down - trackers".format(counts[2][2], len(rows)),
+        style=PAGE_STYLE,
+        made=made,
+        labels="<p>{}</p>\n".format(shown_labels) if shown_labels else "",
+        tiles=tiles,
+        bar=bar_of(counts),
+        totals=html_of(totals),
+        reasons="<p>{}</p>\n".format(html_of(reasons)) if reasons else "",
+        headings="".join(map(show_heading, headings)),
+        rows="".join(show_row(headings, *row) for row in rows),
+        script=PAGE_SCRIPT,
+    )
+
+
+def show_heading(heading: Heading) -> str:
+    first = "descending" if heading.largest_first else "ascending"
+    return '<th scope="col" class="{}" data-first="{}"><button>{}</button></th>\n'.format(
+        heading.style, first, heading.name
+    )
+
+
+def show_row(headings, state: str, cells: list) -> str:
+    kind = "down" if state in DOWN_STATES else state
+    parts = ['<tr class="{}" data-state="{}">'.format(state, kind)]
+    for heading, cell in zip(headings, cells):
+        style = heading.style if cell.html else heading.style + " none"
+        # The number's name is for phones, where there are no columns.
+        name = ' data-name="{}"'.format(heading.name) if heading.style == "number" else ""
+        value = "" if cell.value is None else html_of(cell.value)
+        text = '<td class="{}"{} data-value="{}">{}</td>'
+        parts.append(text.format(style.strip(), name, value, cell.html))
+    return "".join(parts) + "</tr>\n"
+
+
+def state_cell(state: str) -> Cell:
+    value = STATES.index(state) if state in STATES else None
+    return Cell('<span class="state">{}</span>'.format(state), value)
+
+
+def tracker_cell(result: Result, with_address: bool) -> Cell:
+    """Returns the cell of a tracker, with its address, and with why it is not ok below."""
+    lines = [html_of(result.target.given)]
+    if with_address and address_of(result):
+        lines.append('<span class="dim">{}</span>'.format(html_of(address_of(result))))
+    remark = remark_of(result)
+    if remark:
+        lines.append('<small class="why">{}</small>'.format(html_of(remark)))
+    expires = result.certificate_expires
+    if expires is not None and expires < result.finished_at + CERTIFICATE_DAYS * 86400:
+        text = "<small>its certificate ends {}</small>"
+        lines.append(text.format(show_time(expires, "seconds")[:10]))
+    return Cell("".join(lines), result.target.given.lower())
+
+
+def number_cell(number, unit: str = "") -> Cell:
+    if number is None:
+        return Cell("", None)
+    return Cell("{:.0f}{}".format(number, unit), number)
+
+
+def html_time(unix_time: float, late: int = None) -> str:
+    """Returns a time with its age, which the script fills in; after `late` seconds it warns."""
+    return '<time datetime="{}">{}</time><span class="age"{}></span>'.format(
+        show_time(unix_time, "seconds"),
+        show_clock(unix_time),
+        "" if late is None else ' data-late="{}"'.format(late),
+    )
+
+
+def show_clock(unix_time: float) -> str:
+    return show_time(unix_time, "seconds").replace("T", " ").replace("Z", " UTC")
+
+
+def bar_of(counts: list) -> str:
+    """Returns a bar that shows how many are in which state; "" for none at all."""
+    total = sum(count for _, _, count in counts)
+    parts, at = [], 0
+    for _, state, count in counts:
+        style = "error" if state == "down" else state
+        if count:
+            parts.append('<path class="{0}" d="M{1} 0h{2}v1h-{2}z"/>'.format(style, at, count))
+        at += count
+    svg = (
+        '<svg class="bar" viewBox="0 0 {} 1" preserveAspectRatio="none" aria-hidden="true">'
+        "{}</svg>\n"
+    )
+    return svg.format(total, "".join(parts)) if total else ""
+
+
+def strip_of(probes) -> str:
+    """Returns the latest probes, [(status, milliseconds or None)], as lines whose height is time.
+
+    A probe that was not answered is a line from top to bottom.
+    """
+    if not probes:
+        return ""
+    slowest = max([ms for _, ms in probes if ms is not None] + [1])
+    lines = {}  # status: where its lines go
+    for number, (status, ms) in enumerate(probes, STRIP_PROBES - len(probes)):
+        height = 20 if ms is None else 3 + 15 * ms // slowest
+        lines.setdefault(status, []).append("M{} 20v-{}".format(4 * number + 2, height))
+    counts = Counter(status for status, _ in probes).most_common()
+    told = "latest {} probes: {}".format(
+        len(probes), ", ".join("{} {}".format(count, status) for status, count in counts)
+    )
+    svg = '<svg class="strip" viewBox="0 0 {} 20" preserveAspectRatio="none" role="img">{}{}</svg>'
+    paths = "".join(
+        '<path class="{}" d="{}"/>'.format(status, "".join(places))
+        for status, places in lines.items()
+    )
+    return svg.format(4 * STRIP_PROBES, "<title>{}</title>".format(told), paths)
 
 
 # The output: a file or stdout, and the progress line on a terminal.
@@ -2769,6 +3423,24 @@ class SwarmsProgress(Progress):
 
 def is_terminal(stream) -> bool:
     return stream is not None and stream.isatty()
+
+
+def columns_for(arguments) -> int:
+    """Returns the width of the terminal that a report goes to, None where it goes elsewhere."""
+    if arguments.output or not is_terminal(sys.stdout):
+        return None
+    return terminal_columns(sys.stdout)
+
+
+def wants_colour(arguments) -> bool:
+    """Whether a report is to be coloured: --color, then the environment, then where it goes."""
+    if arguments.color != "auto":
+        return arguments.color == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return columns_for(arguments) is not None and os.environ.get("TERM") != "dumb"
 
 
 def terminal_columns(stream) -> int:
@@ -2871,26 +3543,31 @@ class Tally:
         }
         if self.last_status == "error":
             record["message"] = result.message
+        record["time"] = show_time(result.finished_at, "milliseconds")
         return record
 
-    def summary(self, message: str) -> dict:
+    def stats(self) -> dict:
+        """Returns the statistics of the probes so far; times are None where none was answered."""
         total = sum(self.counts.values())
         answered, timeouts = self.counts["ok"], self.counts["timeout"]
         return {
+            "total": total,
+            "timeouts": timeouts,
+            "timeout_percent": timeouts * 100 // total if total else 0,
+            "errors": self.counts["error"],
+            "min_ms": self.min_ms,
+            "max_ms": self.max_ms,
+            "average_ms": int(self.sum_ms / answered + 0.5) if answered else None,
+            "last_ms": self.last_ms,
+        }
+
+    def summary(self, message: str) -> dict:
+        return {
             "url": show_url(self.target),
             "status": {
-                "code": "ok" if answered else self.last_status,
+                "code": "ok" if self.counts["ok"] else self.last_status,
                 "message": message,
-                "stats": {
-                    "total": total,
-                    "timeouts": timeouts,
-                    "timeout_percent": timeouts * 100 // total if total else 0,
-                    "errors": self.counts["error"],
-                    "min_ms": self.min_ms,
-                    "max_ms": self.max_ms,
-                    "average_ms": int(self.sum_ms / answered + 0.5) if answered else None,
-                    "last_ms": self.last_ms,
-                },
+                "stats": self.stats(),
             },
         }
 
@@ -2955,25 +3632,54 @@ class Monitor:
         return summary
 
 
-class MetricsFile:
-    """A file with the metrics of every target's latest result, rewritten once a second at most."""
+class Board:
+    """What a file shows of each target of a monitor: its latest result and its latest probes.
 
-    def __init__(self, path, call_at):
+    unsupported has a result for each target that cannot be checked; interval is in seconds; ended
+    says how the monitor ended, None while it has not.
+    """
+
+    def __init__(self, tallies: dict, unsupported: list, interval: float):
+        self.tallies = tallies
+        self.unsupported = unsupported
+        self.interval = interval
+        self.began = time.time()
+        self.ended = None
+        self.latest = {}  # target: its latest result
+        self.probes = {}  # target: (status, milliseconds or None) of the latest ones
+
+    def add(self, result: Result, elapsed_ms: int) -> None:
+        self.latest[result.target] = result
+        probes = self.probes.setdefault(result.target, deque(maxlen=STRIP_PROBES))
+        probes.append((result.status, elapsed_ms))
+
+    @property
+    def results(self) -> list:
+        return list(self.latest.values()) + self.unsupported
+
+
+class LiveFile:
+    """A file that is rewritten as what it shows changes, once a second at most.
+
+    report() returns its text; call_at(time, function) calls a function then, as the runner's does.
+    """
+
+    def __init__(self, path, call_at, report):
         self.path = path
         self.call_at = call_at
-        self.latest = {}  # target: its latest result
+        self.report = report
         self.written_at = 0
         self.scheduled = False
 
-    def add(self, result: Result) -> None:
-        self.latest[result.target] = result
+    def change(self) -> None:
+        """Says that the file is to be rewritten."""
         if not self.scheduled:
             self.scheduled = True
             self.call_at(max(time.monotonic(), self.written_at + 1), self._write_now)
 
     def write(self) -> None:
         """Raises Failure (output_failed)."""
-        write_output(self.path, report_prometheus(list(self.latest.values())))
+        write_output(self.path, self.report())
 
     def _write_now(self):
         self.scheduled = False
@@ -2983,6 +3689,46 @@ class MetricsFile:
         except Failure as failure:
             # The disk may have room again at the next probe.
             write_record("error", kind=failure.kind, source=self.path, message=str(failure))
+
+
+def show_uptime(answered: int, total: int) -> str:
+    """Returns how many of the probes were answered, in percent, rounded down; - for no probes."""
+    if not total:
+        return "-"
+    tenths = answered * 1000 // total
+    return "{}.{}%".format(tenths // 10, tenths % 10)
+
+
+def probe_line(result: Result, elapsed_ms: int, columns: int = None, colour: bool = False) -> str:
+    """Returns a probe as a line for eyes: the local time, status, milliseconds, tracker, and why.
+
+    columns is the width of the terminal, None where a line may have any length.
+    """
+    begin = time.strftime("%H:%M:%S  ", time.localtime(result.finished_at))
+    latency = "-" if elapsed_ms is None else "{} ms".format(elapsed_ms)
+    tracker = escape(show_url(result.target))
+    line = "{}  {:>7}  {}  {}".format(result.status.ljust(7), latency, tracker, remark_of(result))
+    line = shorten(line.rstrip(), (columns or sys.maxsize) - 1 - len(begin))
+    if colour:
+        line = paint(result.status, line[: len(result.status)]) + line[len(result.status) :]
+    return begin + line + "\n"
+
+
+def report_uptime(tallies, columns: int = None) -> str:
+    """Returns a table of what a monitor has seen, with a row for each tally."""
+    rows = [("UPTIME", "PROBES", "MIN", "AVERAGE", "MAX", "TRACKER")]
+    for tally in tallies:
+        stats = tally.stats()
+        times = (stats["min_ms"], stats["average_ms"], stats["max_ms"])
+        shown = tuple("-" if ms is None else "{} ms".format(ms) for ms in times)
+        uptime = show_uptime(tally.counts["ok"], stats["total"])
+        rows.append((uptime, str(stats["total"])) + shown + (escape(show_url(tally.target)),))
+    widths = [max(map(len, texts)) for texts in zip(*rows)]
+    lines = []
+    for *numbers, tracker in rows:
+        cells = [text.rjust(width) for text, width in zip(numbers, widths)]
+        lines.append(shorten("  ".join(cells + [tracker]), (columns or sys.maxsize) - 1) + "\n")
+    return "".join(lines)
 
 
 # The command line.
@@ -3000,6 +3746,8 @@ examples:
   %(prog)s --format table trackers.txt
   %(prog)s --format urls - < trackers.txt > working.txt
   %(prog)s --format ndjson linux.torrent | jq -r 'select(.seeders) | [.seeders, .tracker] | @tsv'
+  %(prog)s --format html --output trackers.html trackers.txt
+  %(prog)s --format nagios --critical 3 trackers.txt
   %(prog)s --fail --format table trackers.txt > report || mail -s down me@example.org < report
   %(prog)s monitor udp://tracker.example.org:6969 --interval 60 --duration 3600
   %(prog)s swarms *.torrent --format table
@@ -3015,10 +3763,15 @@ exit codes:
 MONITOR_HELP = """\
 examples:
   %(prog)s monitor udp://tracker.example.org:6969 --interval 60 --duration 3600
+  %(prog)s monitor trackers.txt --format table --interval 60
+  %(prog)s monitor trackers.txt --format html --output trackers.html --duration inf
+  %(prog)s monitor trackers.txt --format ndjson --label from=berlin --duration inf >> probes.ndjson
   %(prog)s monitor trackers.txt --format prometheus --output /var/lib/node_exporter/trackers.prom
   %(prog)s monitor udp --url udp://tracker.example.org:6969 --interval 60
 
 Each probe is a line of JSON on stderr; the summary comes at the end, or on Ctrl-C, on stdout.
+With --format table or ndjson the probes themselves are on stdout. The files of html and prometheus
+are rewritten as probes end, once a second at most; the page renews itself in a browser.
 
 exit codes:
   0 the summary is out, 1 it could not be written, 2 wrong usage or configuration
@@ -3044,8 +3797,11 @@ exit codes:
 """
 SWARMS_FORMATS = ["json", "pretty", "text", "compact", "ndjson", "table", "prometheus"]
 # pretty and text are other names of json.
-FORMATS = ["json", "pretty", "text", "compact", "ndjson", "table", "prometheus", "nagios", "urls"]
-MONITOR_FORMATS = ["json", "pretty", "text", "compact", "prometheus"]
+JSON_FORMATS = ["json", "pretty", "text", "compact", "ndjson"]
+FORMATS = JSON_FORMATS + ["table", "html", "prometheus", "nagios", "urls"]
+MONITOR_FORMATS = JSON_FORMATS + ["table", "html", "prometheus"]
+
+
 
 
 def named(parse):
@@ -3067,19 +3823,56 @@ def parse_path(text: str) -> str:
     return text
 
 
-def add_input_options(parser) -> None:
+RESERVED_LABELS = (
+    "tracker", "protocol", "stage", "kind", "address", "info_hash", "name", "__name__"
+)
+
+
+def parse_label(text: str) -> tuple:
+    """Returns (name, value) of NAME=VALUE; ValueError for a name that is none, or is taken."""
+    name, equals, value = text.partition("=")
+    if not equals or not re.match(r"[a-zA-Z_][a-zA-Z0-9_]*\Z", name):
+        raise ValueError(
+            "{!r}: NAME=VALUE is expected, as from=berlin; a name has letters, digits and _, "
+            "no digit first".format(text)
+        )
+    if name in RESERVED_LABELS:
+        raise ValueError("{!r}: the label {} is there already; another name".format(text, name))
+    return name, value
+
+
+def require_distinct(parser, labels: list) -> dict:
+    """Returns the labels as a dictionary; ends in a usage error where a name stands twice."""
+    names = [name for name, _ in labels]
+    for name in names:
+        if names.count(name) > 1:
+            parser.error("--label {}: it is given twice".format(name))
+    return dict(labels)
+
+
+def add_common_options(parser, input_help: str) -> None:
+    """Adds what all commands have."""
     add = parser.add_argument
+    add("inputs", metavar="INPUT", nargs="*", help=input_help)
     path = argument_type(parse_path)
     add("-c", "--config-path", metavar="FILE", type=path, help="a JSON configuration")
     help_text = "write there, whole or not at all (default -, stdout)"
     add("-o", "--output", metavar="FILE", type=path, help=help_text)
-    add_http_options(parser, "tracker_checker.py/" + VERSION)
+    add(
+        "--label",
+        dest="labels",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        type=argument_type(parse_label),
+        help="a label of your own, as from=berlin, in ndjson, prometheus and probe lines",
+    )
 
 
 def add_question_options(parser) -> None:
-    """Adds what has to do with the checks of trackers, and of more than trackers."""
+    """Adds what a check and a monitor have of what is asked, and how it is shown."""
+    add_common_options(parser, INPUT_HELP)
     add = parser.add_argument
-    add("inputs", metavar="INPUT", nargs="*", help=INPUT_HELP)
     add(
         "--health",
         dest="targets",
@@ -3091,6 +3884,8 @@ def add_question_options(parser) -> None:
     )
     info_hash = argument_type(parse_info_hash)
     add("--info-hash", metavar="HASH", type=info_hash, help=HASH_HELP)
+    help_text = "of a table: on a terminal (auto, the default), always or never"
+    add("--color", choices=["auto", "always", "never"], default="auto", help=help_text)
     add("--no-scrape", action="store_true", help="announce only")
     add("--no-announce", action="store_true", help="scrape only, as for private trackers")
     port = whole_number(1, 65535)
@@ -3100,19 +3895,22 @@ def add_question_options(parser) -> None:
 def add_check_options(parser) -> None:
     add_question_options(parser)
     add = parser.add_argument
-    add("--format", choices=FORMATS, default="json", help="default json")
+    add("--format", choices=FORMATS, default="json", help="default json; for eyes: table, html")
     add("--fail", action="store_true", help="exit 1 when a tracker or health check is down")
     add("--fail-partial", action="store_true", help="the same, also when only scrape fails")
     add("--all-addresses", action="store_true", help="check every address of a name by itself")
+    number = whole_number(1, 10 ** 9)
+    help_text = "nagios: fewer down than N are a warning (default 1)"
+    add("--critical", type=number, metavar="N", help=help_text)
     add("--no-progress", action="store_true", help="no progress line on the terminal")
 
 
 def add_swarms_options(parser) -> None:
+    add_common_options(parser, SWARMS_INPUT_HELP)
     parser.set_defaults(
         targets=[], no_announce=True, no_scrape=False, all_addresses=False, port=None
     )
     add = parser.add_argument
-    add("inputs", metavar="INPUT", nargs="*", help=SWARMS_INPUT_HELP)
     add("--format", choices=SWARMS_FORMATS, default="json", help="default json")
     seeders = whole_number(0, 2 ** 31 - 1)
     help_text = "exit 1 when a torrent has fewer, or nobody answered for it"
@@ -3120,14 +3918,22 @@ def add_swarms_options(parser) -> None:
     add("--no-progress", action="store_true", help="no progress line on the terminal")
 
 
+def parse_duration(text: str) -> float:
+    """Returns seconds, which may be inf: an argparse type."""
+    return float("inf") if text.lower() == "inf" else seconds(0.001, 1e10)(text)
+
+
 def add_monitor_options(parser) -> None:
     add_question_options(parser)
     parser.set_defaults(all_addresses=False)
     add = parser.add_argument
-    add("--format", choices=MONITOR_FORMATS, default="json", help="default json")
+    help_text = "default json; for eyes: table, html"
+    add("--format", choices=MONITOR_FORMATS, default="json", help=help_text)
     times = {"metavar": "SECONDS", "type": seconds(0.001, 1e10)}
     add("--interval", default=300, help="from one probe to the next (default 300)", **times)
-    add("--duration", default=86400, help="of the whole (default 86400)", **times)
+    times["type"] = parse_duration
+    help_text = "of the whole (default 86400); inf: until Ctrl-C or a signal"
+    add("--duration", default=86400, help=help_text, **times)
     add(
         "--url",
         dest="targets",
@@ -3165,24 +3971,49 @@ def parse_arguments(argv: list, prog: str):
     upstream = command == "monitor" and positionals[1:2] == ["udp"] and any(
         word.startswith("--url=") for word in options
     )
+    require_options(parser, options, command)
+    alone = command == "monitor" and positionals[1:] == ["udp"] and not upstream
+    if alone and not os.path.exists("udp"):
+        parser.error("monitor udp: --url udp://host:port is expected with it")
     if command:
         positionals = positionals[2:] if upstream else positionals[1:]
     arguments = parse_tied(parser, options, positionals)
     if upstream:
         for target in arguments.targets:
-            if target.kind == HTTP:
+            if target.kind != UDP:
                 text = "monitor udp --url {!r}: a udp URL is expected; without the word udp any is"
                 parser.error(text.format(target.given))
     arguments.command = command
     if arguments.output == "-":
         arguments.output = None
-    if command == "monitor" and arguments.format == "prometheus" and not arguments.output:
-        parser.error("--format prometheus: --output FILE is expected, to be rewritten")
+    if command == "monitor" and arguments.format in ("prometheus", "html") and not arguments.output:
+        text = "--format {}: --output FILE is expected, to be rewritten"
+        parser.error(text.format(arguments.format))
+    if command == "monitor" and arguments.format == "ndjson" and arguments.output:
+        parser.error("--format ndjson: a line a probe goes to stdout; > FILE is expected")
     if arguments.ip_version:
         refuse_other_literals(parser, arguments)
+    arguments.labels = require_distinct(parser, arguments.labels)
+    if command is None and arguments.critical and arguments.format != "nagios":
+        parser.error("--critical: --format nagios is expected with it, which it is for")
     if arguments.no_scrape and arguments.no_announce:
         parser.error("--no-scrape with --no-announce leaves nothing to check")
     return arguments
+
+
+def require_options(parser, options: list, command: str) -> None:
+    """Ends in a usage error for an option that the command has not; another one may have it."""
+    names = [option.partition("=")[0] for option in options]
+    unknown = [name for name in names if name not in parser._option_string_actions]
+    if not unknown:
+        return
+    for other in COMMANDS:
+        if unknown[0] in parser_for(other, parser.prog)._option_string_actions:
+            text = "{0} belongs to {1}: {2} {1} INPUT [options]"
+            if other is None:
+                text = "{0} belongs to a check, not to {3}"
+            parser.error(text.format(unknown[0], other, parser.prog, command))
+    require_option(parser, unknown[0])
 
 
 def end_as_unknown(message: str) -> None:
@@ -3197,7 +4028,7 @@ def parser_for(command: str, prog: str):
     usage = "%(prog)s {}[INPUT ...] [options]".format(command + " " if command else "")
     parser = new_parser(prog, usage, description, examples)
     add_options(parser)
-    add_input_options(parser)
+    add_http_options(parser, "tracker_checker.py/" + VERSION)
     add_network_options(parser, timeout)
     return parser
 
@@ -3261,7 +4092,8 @@ def make_runner(arguments, targets) -> Runner:
     # An HTTP check at an address may be redirected to a name.
     names = http + len({target.host for target in targets if target.host and not target.ip_version})
     available = open_files_available(2 * min(names, 256) + 2 * len(targets))
-    return Runner(settings, *share_open_files(available, names), keep_names=arguments.command != "monitor")
+    keep_names = arguments.command != "monitor"
+    return Runner(settings, *share_open_files(available, names), keep_names=keep_names)
 
 
 def on_signals(function, hangup: bool = False) -> None:
@@ -3308,6 +4140,7 @@ def finish(text: str, code: int, arguments, runner: Runner) -> int:
 def run_checks(arguments, targets: list) -> int:
     """Checks the targets once and writes the report; returns the exit code."""
     streaming = arguments.format == "ndjson" and not arguments.output
+    began = time.monotonic()
     runner = make_runner(arguments, targets)
     on_signals(runner.interrupt)
     waves = 1 + len(targets) // runner.places
@@ -3318,13 +4151,15 @@ def run_checks(arguments, targets: list) -> int:
     def on_result(result):
         progress.count(result)
         if streaming:
-            write_stdout(result_to_ndjson(result))
+            write_stdout(result_to_ndjson(result, arguments.labels))
 
     groups = [runner.submit(target, on_result) for target in targets]
     runner.run()
     progress.clear()
     results = [check.result for checks in groups for check in checks]
-    return finish(*render(results, arguments, streamed=streaming), arguments, runner)
+    elapsed = time.monotonic() - began
+    text, code = render(results, arguments, streamed=streaming, elapsed=elapsed)
+    return finish(text, code, arguments, runner)
 
 
 def run_swarms(arguments, swarms: tuple) -> int:
@@ -3340,7 +4175,7 @@ def run_swarms(arguments, swarms: tuple) -> int:
     def on_torrent(torrent):
         progress.done += 1
         if streaming:
-            write_stdout(torrent_to_ndjson(torrent))
+            write_stdout(torrent_to_ndjson(torrent, arguments.labels))
 
     def on_outcome(torrent, tracker, outcome):
         progress.outcomes += not isinstance(outcome, Failure)
@@ -3359,41 +4194,88 @@ def run_swarms(arguments, swarms: tuple) -> int:
 
 def run_monitor(arguments, targets: list) -> int:
     """Probes the targets until the duration is over or a signal comes; returns the exit code."""
-    for target in targets:
-        if target.kind == UNSUPPORTED:
-            write_record(
-                "warning", kind="unsupported", source=target.given, message=target.problem
-            )
+    unsupported = [target for target in targets if target.kind == UNSUPPORTED]
+    for target in unsupported:
+        write_record("warning", kind="unsupported", source=target.given, message=target.problem)
     targets = [target for target in targets if target.kind != UNSUPPORTED]
     if not targets:
         raise ConfigurationError("argument", "nothing to monitor")
     runner = make_runner(arguments, targets)
     on_signals(runner.interrupt, hangup=True)
-    metrics = None
-    if arguments.format == "prometheus":
-        metrics = MetricsFile(arguments.output, runner.call_at)
 
     def on_probe(tally, result):
-        write_stderr(to_json_text(tally.add(result), pretty=False))
-        if metrics:
-            metrics.add(result)
+        record = tally.add(result)
+        if not write_probe(arguments, record, result):
+            # Nobody is left to read the probes, as after `| head`.
+            runner.interrupt(signal.SIGTERM)
+        if file:
+            board.add(result, tally.last_ms)
+            file.change()
 
     monitor = Monitor(
         targets, arguments.interval, arguments.duration, runner.submit, runner.call_at, on_probe
     )
+    board = Board(monitor.tallies, list(map(result_of_unsupported, unsupported)), monitor.interval)
+    file = live_file(arguments, board, runner.call_at)
     began = time.monotonic()
     monitor.start(began)
     # It lasts its whole duration, so that one run after another keeps the rate.
     runner.run(until=began + arguments.duration)
     message = "monitor interrupted" if runner.interrupted else "monitor completed"
     text = to_json_text(monitor.summary(message), pretty=False) + "\n"
-    if arguments.output and not metrics:
+    if arguments.format == "table":
+        text = report_uptime(monitor.tallies.values(), columns_for(arguments))
+    elif arguments.format == "ndjson":
+        text = ""
+    if arguments.output and not file:
         write_output(arguments.output, text)
     else:
         write_stdout(text)
-    if metrics and metrics.latest:
-        metrics.write()
+    if file and (board.latest or arguments.format == "html"):
+        board.ended = message
+        file.write()
     return 0
+
+
+def write_probe(arguments, record: dict, result: Result) -> bool:
+    """Writes a probe as the format has it, to stdout or as a record to stderr.
+
+    Returns whether there is still a reader.
+    """
+    if arguments.format == "ndjson":
+        return write_stdout(result_to_ndjson(result, arguments.labels))
+    if arguments.format == "table":
+        # They go there also where the table at the end goes into a file.
+        columns = terminal_columns(sys.stdout) if is_terminal(sys.stdout) else None
+        line = probe_line(result, record["elapsed_ms"], columns, wants_colour(arguments))
+        return write_stdout(line)
+    if arguments.labels:
+        record = dict(record, labels=arguments.labels)
+    write_stderr(to_json_text(record, pretty=False))
+    return True
+
+
+def result_of_unsupported(target: Target) -> Result:
+    """Returns the result of a target that cannot be checked."""
+    return Result(target, [Stage("setup", 0, Failure("unsupported", target.problem))])
+
+
+def live_file(arguments, board: Board, call_at) -> LiveFile:
+    """Returns the file that a monitor rewrites as its probes end, None where it has none."""
+    if arguments.format == "html":
+        file = LiveFile(
+            arguments.output, call_at, lambda: report_monitor_html(board, arguments.labels)
+        )
+        # The page is there from the beginning on.
+        file.change()
+        return file
+    if arguments.format == "prometheus":
+        return LiveFile(
+            arguments.output,
+            call_at,
+            lambda: report_prometheus(board.results, own_labels=arguments.labels),
+        )
+    return None
 
 
 def main(argv: list, prog: str = "tracker_checker.py") -> int:
@@ -3405,6 +4287,8 @@ def main(argv: list, prog: str = "tracker_checker.py") -> int:
     try:
         import_bencode()
     except Failure as failure:
+        if arguments.format == "nagios":
+            end_as_unknown(str(failure))
         write_stderr("{}: error: {}".format(prog, escape(str(failure))))
         return 2
     collect, run_command = {
@@ -3422,13 +4306,14 @@ def main(argv: list, prog: str = "tracker_checker.py") -> int:
         return run_command(arguments, given)
     except ConfigurationError as error:
         if arguments.format == "nagios":
-            write_stdout(nagios_line(3, "{}: {}".format(error.source, error)))
-            return 3
+            end_as_unknown("{}: {}".format(error.source, error))
         write_record(
             "error", kind="invalid_configuration", source=error.source, message=str(error)
         )
         return 2
     except Failure as failure:
+        if arguments.format == "nagios" and arguments.output:
+            end_as_unknown(str(failure))
         source = arguments.output or "stdout"
         write_record("error", kind=failure.kind, source=source, message=str(failure))
         return failure_code
@@ -4226,7 +5111,9 @@ def get(target: "Url", headers: dict, options: HttpOptions, deadline: float, lim
                 options.trace(text.format(stream.address, response.status, elapsed))
         finally:
             stream.close()
-        response = response._replace(address=stream.address)
+        response = response._replace(
+            address=stream.address, certificate_expires=stream.certificate_expires
+        )
         unread = read is None or response.status in REDIRECT_STATUSES
         return response, None if unread else read(response)
 
@@ -4433,9 +5320,11 @@ DICTIONARY = re.compile(rb"d[0-9]{1,20}:")
 GZIP = b"\x1f\x8b"
 
 # headers has names in lower case; address is that of the server, or of the proxy before it, None
-# before it is known.
-HttpResponse = namedtuple("HttpResponse", "status reason headers body address")
-HttpResponse.__new__.__defaults__ = (None,)
+# before it is known; certificate_expires, a Unix time, is None without TLS.
+HttpResponse = namedtuple(
+    "HttpResponse", "status reason headers body address certificate_expires"
+)
+HttpResponse.__new__.__defaults__ = (None, None)
 
 
 class ReplyParser:
@@ -5009,6 +5898,11 @@ def to_bytes(value, levels: int = 256):
 # --- carried region: steps (home: http_tracker_client.py) ---
 # What steps wait for, and the steps that connect, send and receive.
 READ_SIZE = 16 * 1024  # bytes taken at a time, so that one stream cannot hold the others
+# The two times between which a certificate is valid, in its DER form (RFC 5280, 4.1.2.5).
+VALIDITY = re.compile(
+    rb"\x30[\x1e\x20\x22](?:\x17\x0d[0-9]{12}Z|\x18\x0f[0-9]{14}Z)"
+    rb"(?:\x17\x0d([0-9]{12})Z|\x18\x0f([0-9]{14})Z)"
+)
 
 
 class Wait(namedtuple("Wait", "events until late")):
@@ -5130,12 +6024,14 @@ def connect(address: tuple):
 class Stream:
     """A TCP connection, with TLS or without, whose operations are steps.
 
-    TLS goes through memory (ssl.MemoryBIO), so that it waits where all else does.
+    TLS goes through memory (ssl.MemoryBIO), so that it waits where all else does. With it
+    certificate_expires is the end of the server's certificate, as a Unix time; None where unknown.
     """
 
     def __init__(self, sock, address: str):
         self.sock = sock
         self.address = address
+        self.certificate_expires = None
         self._tls = self._incoming = self._outgoing = None
 
     def close(self) -> None:
@@ -5191,6 +6087,7 @@ class Stream:
                 except ssl.SSLWantReadError:
                     yield from self._exchange(late)
             yield from self._send(self._outgoing.read(), late)
+            self.certificate_expires = certificate_end(self._tls.getpeercert(binary_form=True))
         except (OSError, ValueError, ImportError) as error:
             reason = getattr(error, "verify_message", None) or str(error)
             raise Failure("tls", "TLS: {}".format(excerpt(reason)))
@@ -5220,6 +6117,26 @@ class Stream:
                 return self.sock.recv(READ_SIZE)
             except BlockingIOError:
                 pass
+
+
+def certificate_end(der: bytes):
+    """Returns until when a certificate is valid, as a Unix time, None where it does not say.
+
+    Of its DER form, since with --insecure the ssl module tells nothing else.
+    """
+    from datetime import datetime, timezone
+
+    found = VALIDITY.search(der or b"")
+    if not found:
+        return None
+    short, full = found.groups()
+    # A year of two digits is one from 1950 to 2049.
+    digits = (full or (b"19" if short >= b"50" else b"20") + short).decode("ascii")
+    parts = [digits[:4]] + [digits[at : at + 2] for at in range(4, 14, 2)]
+    try:
+        return int(datetime(*map(int, parts), tzinfo=timezone.utc).timestamp())
+    except ValueError:
+        return None
 
 
 def broken_off(error: OSError) -> "Failure":
@@ -5392,6 +6309,9 @@ def require_option(parser, name: str) -> None:
         import difflib
 
         near = [option for option in known if option.startswith(name)]
+        if name == "-V":
+            # Many other commands have that; -v is something else here.
+            near = ["--version"]
         near = near or difflib.get_close_matches(name, known, 1, cutoff=0.75)
         hint = "; did you mean {}?".format(near[0]) if near else ""
         parser.error("there is no option {}{}".format(name, hint))
@@ -5838,10 +6758,11 @@ def to_json_text(value, pretty: bool) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def write_stdout(text: str) -> None:
+def write_stdout(text: str) -> bool:
     """Writes text to stdout, whole and at once; a reader that has gone away is not an error.
 
-    Raises Failure (output_failed) when it cannot be written, as on a full disk.
+    Returns whether there is a reader. Raises Failure (output_failed) when it cannot be written, as
+    on a full disk.
     """
     try:
         if sys.stdout is None:
@@ -5857,8 +6778,9 @@ def write_stdout(text: str) -> None:
 
                 select.select([], [raw], [])
             left = left[written or 0 :]
+        return True
     except BrokenPipeError:
-        pass
+        return False
     except OSError as error:
         raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
 

@@ -901,6 +901,9 @@ def require_option(parser, name: str) -> None:
         import difflib
 
         near = [option for option in known if option.startswith(name)]
+        if name == "-V":
+            # Many other commands have that; -v is something else here.
+            near = ["--version"]
         near = near or difflib.get_close_matches(name, known, 1, cutoff=0.75)
         hint = "; did you mean {}?".format(near[0]) if near else ""
         parser.error("there is no option {}{}".format(name, hint))
@@ -1454,10 +1457,11 @@ def to_json_text(value, pretty: bool) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def write_stdout(text: str) -> None:
+def write_stdout(text: str) -> bool:
     """Writes text to stdout, whole and at once; a reader that has gone away is not an error.
 
-    Raises Failure (output_failed) when it cannot be written, as on a full disk.
+    Returns whether there is a reader. Raises Failure (output_failed) when it cannot be written, as
+    on a full disk.
     """
     try:
         if sys.stdout is None:
@@ -1473,8 +1477,9 @@ def write_stdout(text: str) -> None:
 
                 select.select([], [raw], [])
             left = left[written or 0 :]
+        return True
     except BrokenPipeError:
-        pass
+        return False
     except OSError as error:
         raise Failure("output_failed", "cannot write to stdout: {}".format(error.strerror))
 

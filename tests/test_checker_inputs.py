@@ -682,7 +682,7 @@ def test_arguments_magnets_and_torrents_too(check, tmp_path, given):
         assert result.code == 0
         record = json.loads(result.stdout)
         assert (record["tracker"], record["kind"]) == (given, "unsupported")
-        assert record["status"] == "error"
+        assert record["status"] == "unsupported"
         assert record["message"]
 
 

@@ -13,11 +13,12 @@ from functools import partial
 
 import pytest
 import tracker_checker
-from helpers import compact_json
+from helpers import compact_json, json_lines, wait_until
 from loopback_tracker import LoopbackTracker
 
 HASH = "443c7602b4fde83d1154d6d9da48808418b181b6"
 DEAD_UDP = "udp://127.0.0.1:1"
+I2P = "i2p://127.0.0.1:1/announce"
 STATS = [
     "total", "timeouts", "timeout_percent", "errors", "min_ms", "max_ms", "average_ms", "last_ms"
 ]
@@ -60,7 +61,9 @@ def times_of(tracker, action="connect"):
 def test_a_probe_is_a_line_and_the_summary_comes_last(monitor, tracker):
     summary, probes, result = monitor(tracker.udp_url, "--interval", "0.4", "--duration", "1")
     assert [list(probe) for probe in probes] == [
-        ["event", "sequence", "url", "status", "elapsed_ms"]] * 3
+        ["event", "sequence", "url", "status", "elapsed_ms", "time"]] * 3
+    stamps = [probe["time"] for probe in probes]
+    assert stamps == sorted(set(stamps)) and stamps[0].startswith("20") and stamps[0][-1] == "Z"
     assert [probe["sequence"] for probe in probes] == [1, 2, 3]
     assert {(probe["url"], probe["status"]) for probe in probes} == {(tracker.udp_url, "ok")}
     times = [probe["elapsed_ms"] for probe in probes]
@@ -124,7 +127,7 @@ def test_all_kinds_of_targets_each_with_its_own_sequence(monitor, tracker):
         for probe in own:
             if url == DEAD_UDP:
                 assert (probe["status"], probe["elapsed_ms"]) == ("error", None)
-                assert list(probe)[-1] == "message"
+                assert list(probe)[-2:] == ["message", "time"]
                 assert "refused" in probe["message"]
             else:
                 assert (probe["status"], "message" in probe) == ("ok", False)
@@ -142,7 +145,7 @@ def test_a_slow_probe_skips_those_due_meanwhile(monitor):
     # Due at 0, 1, 2, 3 and 4: while one takes 1.4 s the next is skipped.
     assert [probe["sequence"] for probe in probes] == [1, 2, 3]
     for probe in probes:
-        assert list(probe) == ["event", "sequence", "url", "status", "elapsed_ms"]
+        assert list(probe) == ["event", "sequence", "url", "status", "elapsed_ms", "time"]
         assert (probe["status"], probe["elapsed_ms"]) == ("timeout", None)
     (entry,) = summary["udp_trackers"]
     assert entry["status"]["code"] == "timeout"
@@ -224,12 +227,113 @@ def test_a_configuration_error(run_script):
 
 def test_what_cannot_be_checked_does_not_stop_the_others(run_script, tracker):
     result = run_script(
-        "tracker_checker.py", "monitor", "wss://127.0.0.1:1/announce", tracker.udp_url,
+        "tracker_checker.py", "monitor", "i2p://127.0.0.1:1/announce", tracker.udp_url,
         "--interval", "1", "--duration", "1",
     )
     assert result.code == 0
     assert len(result.json["udp_trackers"]) == 1
     assert len([line for line in result.stderr.splitlines() if '"event":"probe"' in line]) == 1
+
+
+def test_probe_lines_have_labels(monitor, tracker):
+    labels = ["--label", "from=berlin", "--label", "list=a"]
+    _, probes, _ = monitor(tracker.udp_url, *labels, "--interval", "1", "--duration", "1")
+    assert list(probes[0])[-2:] == ["time", "labels"]
+    assert probes[0]["labels"] == {"from": "berlin", "list": "a"}
+
+
+# Probes on stdout.
+
+
+def test_ndjson_has_the_line_of_a_check_for_each_probe(run_script, tracker):
+    result = run_script(
+        "tracker_checker.py", "monitor", tracker.udp_url, DEAD_UDP, "--format", "ndjson",
+        "--label", "from=berlin", "--interval", "0.3", "--duration", "0.5",
+    )
+    assert (result.code, result.stderr) == (0, "")
+    records = json_lines(result.stdout)
+    assert sorted((record["tracker"], record["status"]) for record in records) == sorted(
+        [(tracker.udp_url, "ok"), (DEAD_UDP, "error")] * 2
+    )
+    for record in records:
+        assert (list(record)[0], record["labels"]) == ("time", {"from": "berlin"})
+        assert record["stages"] and record["kind"] == "udp"
+
+
+def test_a_table_is_a_line_a_probe_and_sums_up_at_the_end(run_script, tracker):
+    result = run_script(
+        "tracker_checker.py", "monitor", tracker.udp_url, DEAD_UDP, "--format", "table",
+        "--interval", "0.3", "--duration", "0.5", env={"TZ": "UTC"},
+    )
+    assert (result.code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    up = re.compile("[0-9]{2}(:[0-9]{2}){2}  ok +[0-9]+ ms  " + tracker.udp_url)
+    down = re.compile("[0-9]{2}(:[0-9]{2}){2}  error +-  " + DEAD_UDP + "  connect: .*refused")
+    for pattern in (up, down):
+        assert len([line for line in lines[:4] if pattern.fullmatch(line)]) == 2
+    assert lines[4].split() == ["UPTIME", "PROBES", "MIN", "AVERAGE", "MAX", "TRACKER"]
+    live, dead = [line.split() for line in lines[5:]]
+    assert (live[:2], live[-1]) == (["100.0%", "2"], tracker.udp_url)
+    assert live.count("ms") == 3
+    assert dead == ["0.0%", "2", "-", "-", "-", DEAD_UDP]
+
+
+def test_the_table_at_the_end_can_go_into_a_file(run_script, tracker, tmp_path):
+    path = tmp_path / "table"
+    result = run_script(
+        "tracker_checker.py", "monitor", tracker.udp_url, "--format", "table", "-o", path,
+        "--interval", "1", "--duration", "0.1", "--color", "always",
+    )
+    assert result.stdout.count("\n") == 1 and "\x1b[32mok\x1b[0m" in result.stdout
+    assert path.read_text().startswith("UPTIME")
+
+
+@pytest.mark.parametrize("name", ["ndjson", "table"])
+def test_hostile_text_on_stdout(run_script, name):
+    with LoopbackTracker(udp_fault="error-control-characters") as tracker:
+        result = run_script(
+            "tracker_checker.py", "monitor", tracker.udp_url, "--format", name,
+            "--interval", "1", "--duration", "1",
+        )
+    assert result.stdout.replace("\n", "").isprintable()
+    assert result.stdout.count("\n") == (1 if name == "ndjson" else 3)
+
+
+@pytest.mark.parametrize("name", ["ndjson", "table"])
+def test_it_ends_when_nobody_reads_the_probes_any_more(start, tracker, name):
+    process = start(tracker.udp_url, "--format", name, "--interval", "0.2", "--duration", "inf")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=30) == 0
+    assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_until_a_signal(start, tracker, number):
+    process = start(
+        tracker.udp_url, "--format", "ndjson", "--interval", "0.2", "--duration", "inf",
+        prepare=lambda: signal.signal(number, signal.SIG_DFL),
+    )
+    for _ in range(3):
+        assert json.loads(process.stdout.readline())["status"] == "ok"
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr) == (0, "")
+    assert all(record["status"] == "ok" for record in json_lines(stdout))
+
+
+@pytest.mark.parametrize("arguments, told", [
+    (["--format", "html"], "--output FILE is expected"),
+    (["--format", "prometheus"], "--output FILE is expected"),
+    (["--format", "ndjson", "-o", "probes"], "> FILE is expected"),
+    (["--duration", "infinite"], "'infinite' is not a number of seconds"),
+    (["--interval", "inf"], "'inf' is not a number of seconds"),
+    (["--fail"], "--fail belongs to a check"),
+])
+def test_wrong_usage(run_script, arguments, told):
+    result = run_script("tracker_checker.py", "monitor", DEAD_UDP, *arguments)
+    assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert told in result.stderr
 
 
 def test_hostile_text_stays_on_its_line(monitor):
@@ -343,14 +447,41 @@ def test_the_metrics_file_is_rewritten_as_probes_end(start, tracker, tmp_path):
     assert os.listdir(str(tmp_path)) == ["trackers.prom"]
 
 
-def test_the_last_state_is_in_the_metrics_file(monitor, tracker, tmp_path):
+def test_the_last_state_is_in_the_metrics_file(run_script, tracker, tmp_path):
     path = tmp_path / "trackers.prom"
-    summary, probes, _ = monitor(
-        tracker.udp_url, "--health", tracker.health_url, *METRICS, path,
-        "--interval", "0.4", "--duration", "1",
+    result = run_script(
+        "tracker_checker.py", "monitor", tracker.udp_url, I2P, "--health", tracker.health_url,
+        *METRICS, path, "--interval", "0.4", "--duration", "1", "--label", "from=berlin",
     )
-    assert summary["udp_trackers"][0]["status"]["stats"]["total"] == 3
-    assert read_metrics(path) == {tracker.udp_url: 1, tracker.health_url: 1}
+    assert result.json["udp_trackers"][0]["status"]["stats"]["total"] == 3
+    # What cannot be checked is there, too.
+    assert read_metrics(path) == {tracker.udp_url: 1, tracker.health_url: 1, I2P: 0}
+    samples = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert all('from="berlin"' in line for line in samples)
+
+
+def test_the_page_is_rewritten_as_probes_end_and_renews_itself(start, tracker, tmp_path):
+    path = tmp_path / "trackers.html"
+    process = start(
+        tracker.udp_url, DEAD_UDP, I2P, "--format", "html", "-o", path, "--interval", "0.2",
+        "--duration", "inf", "--label", "from=berlin",
+    )
+    try:
+        # It is there before the first probe has ended, or soon after it.
+        wait_until(path.exists)
+        assert 'http-equiv="refresh"' in path.read_text()
+        wait_until(lambda: re.search("latest ([3-9]|..) probes: .* ok", path.read_text()))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert len(json.loads(stdout)["udp_trackers"]) == 2
+    assert json.loads(stderr.splitlines()[0])["warning"]["kind"] == "unsupported"
+    page = path.read_text()
+    assert "refresh" not in page and "Monitor interrupted at" in page
+    for text in (tracker.udp_url, DEAD_UDP, I2P, "from = berlin", "100.0%", "0.0%"):
+        assert text in page
+    assert os.listdir(str(tmp_path)) == ["trackers.html"]
 
 
 def test_metrics_that_cannot_be_written_do_not_cost_the_summary(start, tmp_path, tracker):
@@ -496,14 +627,21 @@ def test_memory_does_not_grow_with_the_number_of_probes():
     assert day.monitor.summary("")["udp_trackers"][0]["status"]["stats"]["total"] == 288
 
 
-def test_the_metrics_of_a_long_run_are_bounded_by_the_targets(tmp_path):
-    targets = make_targets(10)
+def test_what_a_long_run_shows_is_bounded_by_the_targets(tmp_path):
+    tallies = {target: tracker_checker.Tally(target) for target in make_targets(10)}
+    board = tracker_checker.Board(tallies, [], 300)
     clock = Clock()
-    metrics = tracker_checker.MetricsFile(str(tmp_path / "metrics"), clock.call_at)
+    file = tracker_checker.LiveFile(
+        str(tmp_path / "metrics"), clock.call_at,
+        lambda: tracker_checker.report_prometheus(board.results),
+    )
     for number in range(1000):
-        target = targets[number % 10]
-        metrics.add(tracker_checker.Result(
-            target, [tracker_checker.Stage("connect", number, None)], number))
+        target = list(tallies)[number % 10]
+        board.add(tracker_checker.Result(
+            target, [tracker_checker.Stage("connect", number, None)], number), number)
+        file.change()
     assert len(clock.due) == 1
     clock.run()
     assert len(read_metrics(tmp_path / "metrics")) == 10
+    assert {len(probes) for probes in board.probes.values()} == {tracker_checker.STRIP_PROBES}
+    assert len(tracker_checker.report_monitor_html(board)) < 50000

@@ -11,14 +11,17 @@ import re
 import resource
 import shutil
 import signal
+import ssl
 import stat
 import struct
 import subprocess
 import termios
 import threading
+from datetime import datetime
 
 import pytest
 import tracker_checker
+import trustme
 from helpers import compact_json, json_lines, only_record, run_command, start_script
 from loopback_faults import HOSTILE_TEXT
 from loopback_tracker import LoopbackTracker
@@ -28,7 +31,7 @@ HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
 # Nobody listens on a port this low in a test machine: the system answers that it is closed.
 DEAD_UDP = "udp://127.0.0.1:1"
 DEAD_HTTP = "http://127.0.0.1:1/announce"
-WSS = "wss://127.0.0.1:1/announce"
+I2P = "i2p://127.0.0.1:1/announce"
 OK_STAGES = [["Setup", {"Ok": None}], ["Connect", {"Ok": None}]]
 ALL_OK = OK_STAGES + [["Announce", {"Ok": None}], ["Scrape", {"Ok": None}]]
 
@@ -117,7 +120,7 @@ def test_json_of_what_works(check, tracker):
 
 
 def test_json_of_all_there_is(check, tracker, partial):
-    mixed = [WSS, DEAD_HTTP, tracker.http_url, DEAD_UDP, partial.udp_url, tracker.udp_url]
+    mixed = [I2P, DEAD_HTTP, tracker.http_url, DEAD_UDP, partial.udp_url, tracker.udp_url]
     health = ["--health", tracker.health_url + "/missing", "--health", "http://127.0.0.1:1/health"]
     result = check(*(mixed + health))
     assert (result.code, result.stderr) == (0, "")
@@ -128,7 +131,7 @@ def test_json_of_all_there_is(check, tracker, partial):
         ("Http", "Err"), ("Http", "Ok"), ("Unsupported", "Err"),
     ]
     bodies = [body for group in result.json for entry in group.values() for body in entry.values()]
-    dead, partly, live, missing, dead_health, dead_http, live_http, wss = bodies
+    dead, partly, live, missing, dead_health, dead_http, live_http, i2p = bodies
     assert list(dead) == ["remote_addr", "results"]
     assert dead["remote_addr"] == "127.0.0.1:1"
     assert dead["results"][0] == ["Setup", {"Ok": None}]
@@ -145,11 +148,11 @@ def test_json_of_all_there_is(check, tracker, partial):
     assert [stage for stage, _ in dead_http["results"]] == ["Announce", "Scrape"]
     assert all(list(outcome) == ["Err"] for _, outcome in dead_http["results"])
     assert live_http["results"] == ALL_OK[2:]
-    assert (wss["url"], wss["results"][0][0]) == (WSS, "Setup")
+    assert (i2p["url"], i2p["results"][0][0]) == (I2P, "Setup")
 
 
 def test_compact_is_the_same_on_one_line(check, tracker):
-    inputs = [DEAD_UDP, WSS, tracker.udp_url, tracker.http_url, "--health", tracker.health_url]
+    inputs = [DEAD_UDP, I2P, tracker.udp_url, tracker.http_url, "--health", tracker.health_url]
     pretty = check(*inputs)
     for name in ("json", "pretty"):
         assert check("--format", name, *inputs).stdout == pretty.stdout
@@ -238,9 +241,11 @@ def test_ndjson_of_what_works(check, tracker):
     found = records(result)
     udp = found[tracker.udp_url]
     assert list(udp) == [
-        "tracker", "kind", "status", "address", "elapsed_ms", "stages", "interval", "seeders",
-        "leechers",
+        "time", "tracker", "kind", "info_hash", "status", "address", "elapsed_ms", "stages",
+        "interval", "seeders", "leechers",
     ]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", udp["time"])
+    assert udp["info_hash"] == HASH.hex()
     assert (udp["kind"], udp["status"], udp["interval"]) == ("udp", "ok", 120)
     assert udp["address"] == host_port(tracker.udp_url)
     assert [stage["name"] for stage in udp["stages"]] == ["setup", "connect", "announce", "scrape"]
@@ -256,13 +261,13 @@ def test_ndjson_of_what_works(check, tracker):
     assert [stage["name"] for stage in http["stages"]] == ["announce", "scrape"]
     assert (http["seeders"], http["interval"]) == (2, 120)
     health = found[tracker.health_url]
-    assert list(health) == ["tracker", "kind", "status", "address", "elapsed_ms", "stages"]
+    assert list(health) == ["time", "tracker", "kind", "status", "address", "elapsed_ms", "stages"]
     assert (health["kind"], health["stages"][0]["name"]) == ("health", "health")
 
 
 def test_ndjson_of_what_does_not(check, partial):
     silent = partial.http_url + "/fault/silent/announce"
-    inputs = [DEAD_UDP, DEAD_HTTP, WSS, partial.udp_url, partial.http_url, silent]
+    inputs = [DEAD_UDP, DEAD_HTTP, I2P, partial.udp_url, partial.http_url, silent]
     result = check("--format", "ndjson", "--timeout", "1", *inputs)
     assert result.code == 0
     for line in result.stdout.splitlines():
@@ -270,7 +275,7 @@ def test_ndjson_of_what_does_not(check, partial):
     found = records(result)
     assert set(found) == set(inputs)
     statuses = [found[given]["status"] for given in inputs]
-    assert statuses == ["error", "error", "error", "partial", "partial", "timeout"]
+    assert statuses == ["error", "error", "unsupported", "partial", "partial", "timeout"]
     for given in inputs:
         record = found[given]
         keys = list(record)
@@ -279,7 +284,7 @@ def test_ndjson_of_what_does_not(check, partial):
         assert all(list(stage) == ["name", "ok", "elapsed_ms", "error"] for stage in bad)
         assert bad[0]["error"] in record["message"]
     assert found[DEAD_HTTP]["address"] == host_port(DEAD_UDP)
-    assert found[WSS]["kind"] == "unsupported"
+    assert found[I2P]["kind"] == "unsupported" and "info_hash" not in found[I2P]
     # What was not asked any more is told so.
     assert [stage["name"] for stage in found[silent]["stages"]] == ["announce", "scrape"]
     assert not [
@@ -300,7 +305,7 @@ def test_ndjson_comes_as_checks_end(start, tracker):
 
 
 def test_ndjson_in_a_file_keeps_the_order_of_the_input(check, tracker, tmp_path):
-    inputs = [tracker.http_url + "/fault/slow/announce", DEAD_HTTP, tracker.udp_url, WSS, DEAD_UDP]
+    inputs = [tracker.http_url + "/fault/slow/announce", DEAD_HTTP, tracker.udp_url, I2P, DEAD_UDP]
     path = tmp_path / "report.ndjson"
     result = check("--format", "ndjson", "-o", path, *inputs, "--no-announce")
     assert (result.code, result.stdout) == (0, "")
@@ -332,31 +337,167 @@ def test_ndjson_has_the_warning_of_a_tracker(check, hostile):
         assert record["warning"] == warning
 
 
+def test_labels_of_ones_own(check, tracker):
+    labels = ["--label", "from=berlin", "--label", 'list="a" \\ b=c']
+    inputs = [tracker.udp_url, DEAD_UDP, I2P]
+    for record in json_lines(check("--format", "ndjson", *labels, *inputs).stdout):
+        assert list(record)[-1] == "labels"
+        assert record["labels"] == {"from": "berlin", "list": '"a" \\ b=c'}
+    samples = parse_metrics(check("--format", "prometheus", *labels, *inputs).stdout)
+    for _, found in samples:
+        found = dict(found)
+        assert (found["from"], found["list"]) == ("berlin", '\\"a\\" \\\\ b=c')
+
+
+@pytest.mark.parametrize("labels, told", [
+    (["from"], "NAME=VALUE is expected"), (["=berlin"], "NAME=VALUE is expected"),
+    (["1a=b"], "NAME=VALUE is expected"), (["a-b=c"], "NAME=VALUE is expected"),
+    (["a\n=c"], "NAME=VALUE is expected"), (["\u00e4=c"], "NAME=VALUE is expected"),
+    (["tracker=a"], "tracker"), (["name=a"], "name"), (["from=a", "from=b"], "given twice"),
+])
+def test_labels_that_cannot_be(check, labels, told):
+    for command in ([], ["monitor"]):
+        words = [word for label in labels for word in ("--label", label)]
+        result = check(*command, *words, DEAD_UDP)
+        assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert told in result.stderr
+
+
+@pytest.fixture(scope="module")
+def secure():
+    """(a LoopbackTracker over TLS, a file with its authority, when its certificate ends)."""
+    authority = trustme.CA()
+    ends = datetime(2042, 1, 31, 12, 30, 1)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", not_after=ends).configure_cert(context)
+    with authority.cert_pem.tempfile() as cacert, LoopbackTracker(tls=context) as running:
+        yield running, cacert, ends
+
+
+@pytest.mark.parametrize("options", [["--cacert"], ["--insecure"]])
+def test_when_a_certificate_ends(check, secure, options, python):
+    tracker, cacert, ends = secure
+    options = options + [cacert] if options == ["--cacert"] else options
+    host = tracker.http_url.replace("127.0.0.1", "localhost")
+    inputs = [
+        host, host + "/fault/failure/announce", "--health",
+        tracker.health_url.replace("127.0.0.1", "localhost"),
+    ]
+    result = check("--format", "ndjson", *options, *inputs, python=python)
+    assert result.stderr == ""
+    found = json_lines(result.stdout)
+    assert len(found) == 3
+    assert {record["certificate_expires"] for record in found} == {"2042-01-31T12:30:01Z"}
+    samples = parse_metrics(check("--format", "prometheus", *options, *inputs).stdout)
+    ended = sample_of(samples, "tracker_certificate_expiry_timestamp_seconds", host)
+    assert ended == (ends - datetime(1970, 1, 1)).total_seconds()
+
+
+@pytest.mark.parametrize("times, end", [
+    (b"\x30\x1e\x17\x0d500101000000Z\x17\x0d491231235959Z", 2524607999),
+    (b"\x30\x20\x17\x0d500101000000Z\x18\x0f99991231235959Z", 253402300799),
+    (b"\x30\x22\x18\x0f20500101000000Z\x18\x0f20500230000000Z", None),
+    (b"\x30\x1e\x17\x0d500101000000Z\x17\x0d49123123595Z", None),
+    (b"", None),
+])
+def test_the_end_of_a_certificate(times, end):
+    assert tracker_checker.certificate_end(b"\x30\x82" + times + b"\x30") == end
+    if end:
+        assert tracker_checker.show_time(end, "seconds").endswith("-12-31T23:59:59Z")
+
+
 # table.
 
 
+def result_like(given, status="ok", reason="", elapsed=0.1, kind=None):
+    """Returns a Result of a status; reason is the message of its failure, of that kind."""
+    target = tracker_checker.tracker_or_unsupported(given)
+    result = tracker_checker.Result(target, elapsed=elapsed)
+    if status == "partial":
+        result.add("announce", elapsed)
+    stage = {"partial": "scrape", "unsupported": "setup"}.get(status, "connect")
+    kind = kind or {"partial": "tracker_error", "error": "refused"}.get(status, status)
+    result.add(stage, elapsed, None if status == "ok" else tracker_checker.Failure(kind, reason))
+    return result
+
+
 def test_table(check, tracker, partial):
-    inputs = [DEAD_HTTP, tracker.udp_url, WSS, partial.udp_url, tracker.http_url, DEAD_UDP]
+    inputs = [DEAD_HTTP, tracker.udp_url, I2P, partial.udp_url, tracker.http_url, DEAD_UDP]
     result = check("--format", "table", *inputs)
     assert (result.code, result.stderr) == (0, "")
     header, *rows, totals = result.stdout.splitlines()
     assert header.split() == ["STATUS", "LATENCY", "SEEDERS", "LEECHERS", "TRACKER"]
     assert [row.split()[0] for row in rows] == [
-        "error", "ok", "unsupported", "partial", "ok", "error"
+        "ok", "ok", "partial", "error", "error", "unsupported"
     ]
     start_of_tracker = header.index("TRACKER")
-    for given, row in zip(inputs, rows):
-        assert row[start_of_tracker:].split()[0] == given
+    shown = [row[start_of_tracker:].split()[0] for row in rows]
+    assert set(shown[:2]) == {tracker.udp_url, tracker.http_url}
+    # Like reasons stand in the order of the input.
+    assert shown[2:] == [partial.udp_url, DEAD_HTTP, DEAD_UDP, I2P]
+    for row, (latency, seeders) in zip(rows[1:], [("ms", "0"), ("ms", "0"), ("-", "-")]):
         assert row[start_of_tracker - 2 : start_of_tracker] == "  "
-    for row, (latency, seeders) in zip(rows, [("-", "-"), ("ms", "0"), ("-", "-"), ("ms", "0")]):
         assert row[:start_of_tracker].split()[-3] == latency
         assert row[:start_of_tracker].split()[-2] == seeders
     why = "connection refused"
-    assert why in rows[0] and why in rows[5]
-    assert rows[0].index("announce:") == rows[5].index("connect:")
-    assert "scrape" in rows[3]
-    assert rows[1].endswith(tracker.udp_url) and rows[4].endswith(tracker.http_url)
-    assert totals == "3 up (1 partial), 2 down, 1 unsupported"
+    assert why in rows[3] and why in rows[4]
+    assert rows[3].index("announce:") == rows[4].index("connect:")
+    assert "scrape" in rows[2] and rows[5].endswith("udp, http and https can")
+    assert rows[0].endswith(shown[0]) and rows[1].endswith(shown[1])
+    assert totals == "3 up (1 partial), 2 down, 1 unsupported of 6"
+
+
+def test_rows_are_what_is_up_by_latency_then_the_rest_by_reason():
+    results = [
+        result_like("i2p://a", "unsupported", "no"), result_like("a:1", "interrupted", "stopped"),
+        result_like("a:2", "error", "connection refused"),
+        result_like("a:3", "timeout", "no answer"), result_like("a:4", "partial", "no", 0.1),
+        result_like("a:5", elapsed=0.3), result_like("a:6", elapsed=0.2),
+        result_like("a:7", "timeout", "no answer"),
+    ]
+    lines = tracker_checker.report_table(results, given_twice=2).splitlines()
+    assert len(lines) == 10
+    named = [re.search(r"(a:\d|i2p://a)", line).group() for line in lines[1:9]]
+    assert named == ["a:6", "a:5", "a:4", "a:3", "a:7", "a:2", "a:1", "i2p://a"]
+    assert lines[-1] == (
+        "3 up (1 partial), 3 down, 1 unsupported of 8, 2 given twice, 1 not finished"
+    )
+    # With every address they stand in the order of the input, so next to each other.
+    lines = tracker_checker.report_table(results, all_addresses=True).splitlines()
+    assert [line.split()[-1] for line in lines[6:8]] == ["a:5", "a:6"]
+
+
+def test_where_many_are_down_their_reasons_are_counted():
+    results = [result_like("a:{}".format(port), "timeout", "no answer") for port in range(1, 4)]
+    assert tracker_checker.report_table(results).endswith("of 3\n")
+    results += [
+        result_like("b:1", "error", "connection refused"),
+        result_like("b:2", "error", "no such name", kind="resolve_failed"),
+        result_like("b:3", "partial", "no"),
+    ]
+    text = tracker_checker.report_table(results)
+    assert text.endswith("of 6\ndown: 3 timeout, 1 connection refused, 1 name not found\n")
+
+
+def test_at_80_columns_what_is_not_ok_says_which_tracker_and_why():
+    warned = result_like("udp://warns.example.org:6969/announce")
+    warned.warning = "please update your client, which is old"
+    results = [
+        warned,
+        result_like("udp://partly.example.org:6969/announce", "partial", "no scrape here, sorry"),
+        result_like("udp://refuses.example.org:6969/announce", "error", "connection refused"),
+        result_like("udp://silent.example.org:6969/announce", "timeout", "no reply to connect"),
+        result_like("i2p://other.example.org/announce", "unsupported", "scheme 'i2p' unknown"),
+        result_like("udp://live.example.org:6969/announce"),
+    ]
+    lines = tracker_checker.report_table(results, 80).splitlines()
+    assert max(map(len, lines)) < 80
+    for name, why in (
+        ("warns", "warning: please"), ("partly", "no scrape here"), ("other", "scheme 'i2p'"),
+        ("refuses", "connection refused"), ("silent", "no reply to connect"),
+    ):
+        (row,) = [line for line in lines if "://{}.example.org".format(name) in line]
+        assert why in row
 
 
 def test_a_table_shows_a_warning_where_nothing_failed(check, tracker):
@@ -412,9 +553,23 @@ def test_colour_is_for_terminals_without_no_color(tracker, tmp_path):
     assert "\x1b[32mok\x1b[0m" in shown and "\x1b[31merror\x1b[0m" in shown
     assert "\x1b" not in run_on_terminal(*arguments, env={"NO_COLOR": "1"})
     assert "\x1b" not in run_on_terminal(*arguments, env={"TERM": "dumb"})
+    assert "\x1b" not in run_on_terminal(*arguments, "--color", "never", env={"FORCE_COLOR": "1"})
     path = tmp_path / "table"
     assert run_on_terminal(*arguments, "-o", path) == ""
     assert "\x1b" not in path.read_text()
+
+
+@pytest.mark.parametrize("options, env, coloured", [
+    ([], {}, False),
+    ([], {"FORCE_COLOR": "1", "TERM": "dumb"}, True),
+    ([], {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    (["--color", "always"], {"NO_COLOR": "1"}, True),
+    (["--color=never"], {"FORCE_COLOR": "1"}, False),
+    (["--color", "auto"], {}, False),
+])
+def test_colour_in_a_pipe(check, options, env, coloured):
+    shown = check("--format", "table", DEAD_UDP, *options, env=env).stdout
+    assert ("\x1b[31merror\x1b[0m" in shown) == coloured
 
 
 # prometheus.
@@ -422,9 +577,9 @@ def test_colour_is_for_terminals_without_no_color(tracker, tmp_path):
 SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (-?[0-9.e+-]+)')
 LABEL = re.compile(r'([a-z]+)="((?:[^"\\]|\\.)*)"')
 METRICS = [
-    "tracker_up", "tracker_stage_up", "tracker_stage_duration_seconds",
-    "tracker_announce_interval_seconds", "tracker_seeders", "tracker_leechers",
-    "tracker_last_check_timestamp_seconds",
+    "tracker_up", "tracker_check_duration_seconds", "tracker_stage_up",
+    "tracker_stage_duration_seconds", "tracker_failure", "tracker_announce_interval_seconds",
+    "tracker_seeders", "tracker_leechers", "tracker_last_check_timestamp_seconds",
 ]
 
 
@@ -460,7 +615,7 @@ def sample_of(samples, name, given, stage=None):
 
 
 def test_prometheus(check, tracker, partial):
-    inputs = [tracker.udp_url, partial.http_url, DEAD_UDP, WSS]
+    inputs = [tracker.udp_url, partial.http_url, DEAD_UDP, I2P]
     result = check("--format", "prometheus", *inputs, "--health", tracker.health_url)
     assert (result.code, result.stderr) == (0, "")
     samples = parse_metrics(result.stdout)
@@ -482,6 +637,18 @@ def test_prometheus(check, tracker, partial):
     assert sample_of(samples, "tracker_seeders", tracker.udp_url) == 0
     assert sample_of(samples, "tracker_leechers", DEAD_UDP) is None
     assert sample_of(samples, "tracker_last_check_timestamp_seconds", DEAD_UDP) > 1700000000
+    assert 0 < sample_of(samples, "tracker_check_duration_seconds", tracker.udp_url) < 3
+    failures = {
+        (labels["tracker"], labels["stage"]): (labels["kind"], value)
+        for labels, value in (
+            (dict(labels), value) for (name, labels), value in samples.items()
+            if name == "tracker_failure"
+        )
+    }
+    assert failures == {
+        (DEAD_UDP, "connect"): ("refused", 1), (I2P, "setup"): ("unsupported", 1),
+        (partial.http_url, "scrape"): ("invalid_response", 1),
+    }
     protocols = {dict(labels)["protocol"] for _, labels in samples}
     assert protocols == {"udp", "http", "health", "unsupported"}
     assert not any(dict(labels).get("address") for _, labels in samples)
@@ -520,10 +687,13 @@ def test_all_addresses_of_a_name_can_be_told_apart(check, tracker, name):
 def test_promtool_accepts_the_metrics(check, tracker, partial, hostile):
     if not shutil.which("promtool"):
         pytest.skip("promtool is not here: apt-get install prometheus")
-    odd = 'wss://a"b\\c\td'
+    odd = 'i2p://a"b\\c\td'
     for inputs in (
         [tracker.udp_url, tracker.http_url, "--health", tracker.health_url, "--all-addresses"],
-        [partial.udp_url, hostile.udp_url, hostile.http_url, DEAD_UDP, DEAD_HTTP, odd, WSS],
+        [
+            partial.udp_url, hostile.udp_url, hostile.http_url, DEAD_UDP, DEAD_HTTP, odd, I2P,
+            "--label", 'from="berlin" \\ \n',
+        ],
     ):
         metrics = check("--format", "prometheus", *inputs).stdout
         checked = run_command(
@@ -534,7 +704,7 @@ def test_promtool_accepts_the_metrics(check, tracker, partial, hostile):
 
 def test_two_trackers_that_look_the_same_are_no_double_series(check, tmp_path):
     path = tmp_path / "list.txt"
-    path.write_text("wss://a\x07b\nwss://a\\x07b\nwss://a\\u202eb\nwss://a\u202eb\n")
+    path.write_text("i2p://a\x07b\ni2p://a\\x07b\ni2p://a\\u202eb\ni2p://a\u202eb\n")
     result = check("--format", "prometheus", path)
     assert parse_metrics(result.stdout)
 
@@ -549,23 +719,26 @@ def test_two_trackers_that_look_the_same_are_no_double_series(check, tmp_path):
         ("live partial", 1, "WARNING", "up=3;;;0;3 down=0;;;0;3 partial=1;;;0;3"),
         ("live partial dead", 2, "CRITICAL - 1 of 4 down: " + DEAD_UDP,
          "up=3;;;0;4 down=1;;;0;4 partial=1;;;0;4"),
-        ("live wss", 0, "OK - 2 of 2 up; 1 unsupported", "up=2;;;0;2 down=0;;;0;2 partial=0;;;0;2"),
-        ("dead wss", 2, "CRITICAL - 1 of 1 down: " + DEAD_UDP,
+        ("live i2p", 0, "OK - 2 of 2 up (1 unsupported)",
+         "up=2;;;0;2 down=0;;;0;2 partial=0;;;0;2"),
+        ("dead i2p", 2, "CRITICAL - 1 of 1 down: " + DEAD_UDP,
          "up=0;;;0;1 down=1;;;0;1 partial=0;;;0;1"),
-        ("wss", 2, "CRITICAL - 1 of 1 down: " + WSS, "up=0;;;0;1 down=1;;;0;1 partial=0;;;0;1"),
+        ("i2p", 2, "CRITICAL - 1 of 1 down: " + I2P, "up=0;;;0;1 down=1;;;0;1 partial=0;;;0;1"),
     ],
 )
 def test_nagios(check, tracker, partial, inputs, code, text, performance):
     urls = {
         "live": [tracker.udp_url, tracker.http_url], "partial": [partial.udp_url],
-        "dead": [DEAD_UDP], "wss": [WSS],
+        "dead": [DEAD_UDP], "i2p": [I2P],
     }
     given = [url for word in inputs.split() for url in urls[word]]
     result = check("--format", "nagios", *given)
     assert (result.code, result.stderr) == (code, "")
-    shown, separator, data = result.stdout.partition(" | ")
+    first, *others = result.stdout.splitlines()
+    shown, separator, data = first.partition(" | ")
     assert shown.startswith("TRACKERS " + text)
-    assert data == performance + "\n"
+    assert re.fullmatch(re.escape(performance) + r" time=\d+\.\d\ds", data)
+    assert len(others) == len([word for word in inputs.split() if word != "live"])
     if code == 1:
         assert partial.udp_url in shown
 
@@ -582,7 +755,7 @@ def test_nagios_of_what_was_interrupted_before_anything_ended():
     result = tracker_checker.Result(target, [tracker_checker.Stage("connect", 1, failure)], 1)
     line, code = tracker_checker.report_nagios([result])
     assert (line.partition(" |")[0], code) == (
-        "TRACKERS UNKNOWN - nothing was checked; 1 not finished", 3
+        "TRACKERS UNKNOWN - nothing was checked (1 not finished)", 3
     )
 
 
@@ -603,21 +776,56 @@ def test_nagios_cannot_tell_where_it_is_used_wrongly(check, arguments, told):
     assert result.stdout.count("\n") == 1 and "|" not in result.stdout
 
 
-def test_nagios_is_one_line_with_one_bar_whatever_trackers_are_called(check, hostile):
-    odd = ["udp://127.0.0.1:1/a|b", "wss://a\nb|c", hostile.udp_url, hostile.http_url]
+def test_nagios_has_one_bar_whatever_trackers_are_called(check, hostile):
+    odd = ["udp://127.0.0.1:1/a|b;c", "i2p://a\nb|c;d", hostile.udp_url, hostile.http_url]
     result = check("--format", "nagios", *odd, "--health", hostile.health_url)
     assert result.code == 2
-    assert result.stdout.count("\n") == 1
+    first, *others = result.stdout.splitlines()
+    assert len(others) == 5
     assert result.stdout.count("|") == 1
-    assert result.stdout.rstrip("\n").isprintable()
+    text = first.partition("|")[0]
+    assert ";" not in text + "".join(others)
+    assert result.stdout.replace("\n", "").isprintable()
 
 
 def test_nagios_with_many_down_stays_short(check):
     urls = ["udp://127.0.0.1:{}".format(port) for port in range(1, 60)]
     result = check("--format", "nagios", *urls)
     assert result.code == 2
-    assert "59 of 59 down: udp://127.0.0.1:1, " in result.stdout
-    assert len(result.stdout) < 1000
+    first, *others = result.stdout.splitlines()
+    text = first.partition(" | ")[0]
+    assert text == (
+        "TRACKERS CRITICAL - 59 of 59 down: udp://127.0.0.1:1 (connection refused), "
+        "udp://127.0.0.1:2 (connection refused), udp://127.0.0.1:3 (connection refused) "
+        "and 56 more"
+    )
+    assert [line.split()[1] for line in others] == urls
+    assert set(line.split(" ", 2)[2] for line in others) == {"(connect: connection refused)"}
+
+
+@pytest.mark.parametrize("critical, code", [(None, 2), (1, 2), (2, 2), (3, 1)])
+def test_nagios_warns_where_fewer_are_down_than_is_critical(check, tracker, critical, code):
+    options = ["--critical", critical] if critical else []
+    inputs = [DEAD_UDP, DEAD_HTTP, tracker.udp_url]
+    result = check("--format", "nagios", *options, *inputs)
+    assert result.code == code
+    assert result.stdout.startswith("TRACKERS {} - 2 of 3 down: ".format(
+        "CRITICAL" if code == 2 else "WARNING"
+    ))
+
+
+def test_critical_is_for_nagios(check):
+    result = check("--critical", "2", DEAD_UDP)
+    assert (result.code, result.stdout) == (2, "")
+    assert "--format nagios" in result.stderr
+
+
+@pytest.mark.parametrize("path", ["missing/report", "/dev/full"])
+def test_nagios_cannot_tell_where_its_output_cannot_be_written(check, path, tmp_path):
+    result = check("--format", "nagios", "-o", path, DEAD_UDP, cwd=str(tmp_path))
+    assert (result.code, result.stderr) == (3, "")
+    assert result.stdout.startswith("TRACKERS UNKNOWN - ") and path in result.stdout
+    assert result.stdout.count("\n") == 1
 
 
 # urls.
@@ -626,7 +834,7 @@ def test_nagios_with_many_down_stays_short(check):
 def test_urls_are_what_works_and_work_when_checked_again(check, tracker, partial):
     port = tracker.udp_port
     inputs = [
-        DEAD_UDP, WSS, "127.0.0.1:{}".format(port), tracker.http_url, DEAD_HTTP,
+        DEAD_UDP, I2P, "127.0.0.1:{}".format(port), tracker.http_url, DEAD_HTTP,
         "{}/announce?key=1".format(partial.http_url), partial.udp_url + "/path?key=1",
         "UDP://LocalHost:{}/announce".format(port), tracker.http_url + "/x/announce",
     ]
@@ -656,11 +864,11 @@ def test_urls_of_ipv6(check):
 
 
 def test_urls_of_nothing_that_works(check):
-    result = check("--format", "urls", DEAD_UDP, WSS)
+    result = check("--format", "urls", DEAD_UDP, I2P)
     assert (result.code, result.stdout) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["table", "prometheus", "urls"])
+@pytest.mark.parametrize("name", ["prometheus", "urls"])
 def test_the_order_of_the_input_is_kept(check, tracker, name):
     urls = [
         tracker.http_url + "/fault/slow/announce", tracker.udp_url,
@@ -674,7 +882,7 @@ def test_the_order_of_the_input_is_kept(check, tracker, name):
 # Hostile text.
 
 
-FORMATS = ["json", "compact", "ndjson", "table", "prometheus", "nagios", "urls"]
+FORMATS = ["json", "compact", "ndjson", "table", "html", "prometheus", "nagios", "urls"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -748,9 +956,9 @@ def test_an_argument_that_is_not_text(start, tracker, tmp_path):
         ("live dead", 0, 1, 1),
         ("live silent", 0, 1, 1),
         ("live unhealthy", 0, 1, 1),
-        ("live wss", 0, 0, 0),
-        ("partial wss", 0, 0, 1),
-        ("wss", 0, 1, 1),
+        ("live i2p", 0, 0, 0),
+        ("partial i2p", 0, 0, 1),
+        ("i2p", 0, 1, 1),
     ],
 )
 def test_exit_codes(check, tracker, partial, inputs, plain, fail, fail_partial):
@@ -760,7 +968,7 @@ def test_exit_codes(check, tracker, partial, inputs, plain, fail, fail_partial):
         "dead": [DEAD_UDP],
         "silent": [tracker.http_url + "/fault/silent/announce"],
         "unhealthy": ["--health", tracker.health_url + "/missing"],
-        "wss": [WSS],
+        "i2p": [I2P],
     }
     given = [word for name in inputs.split() for word in words[name]] + ["--timeout", "0.5"]
     codes = [check(*given, *options).code for options in ([], ["--fail"], ["--fail-partial"])]
@@ -863,8 +1071,8 @@ def test_output_into_a_fifo_is_written_straight(check, tmp_path):
 
 
 def test_output_that_is_a_dash_is_stdout(check):
-    assert check("--output", "-", "--format", "urls", "wss://a").stdout == ""
-    assert check("-o", "-", "wss://a").stdout == check("wss://a").stdout
+    assert check("--output", "-", "--format", "urls", "i2p://a").stdout == ""
+    assert check("-o", "-", "i2p://a").stdout == check("i2p://a").stdout
     assert not os.path.exists("-")
 
 
@@ -914,6 +1122,37 @@ def test_the_old_file_stays_on_a_full_disk(start, tmp_path):
     assert json.loads(stderr)["error"]["kind"] == "output_failed"
     assert path.read_text() == "the old report"
     assert os.listdir(str(tmp_path)) == ["report"]
+
+
+# What was meant.
+
+
+@pytest.mark.parametrize("arguments, told", [
+    (["monitr", DEAD_UDP], "did you mean monitor?"),
+    (["Monitor", DEAD_UDP], "did you mean the command monitor, which comes first?"),
+    (["trackesr.txt"], "did you mean trackers.txt?"),
+    (["folder/trackers.tx"], "did you mean folder/trackers.txt?"),
+    (["tracker.example.org"], "udp://host:port is expected, or https://tracker.example.org/"),
+    (["https:/a.example/x"], "did you mean https://a.example/x?"),
+    (["http:a.example"], "did you mean http://a.example?"),
+    (["udp//a.example:1"], "did you mean udp://a.example:1?"),
+    (["--health", "localhost:1212/x"], "no scheme; a URL like http://host/"),
+    (["--interval", "5", DEAD_UDP], "--interval belongs to monitor: tracker_checker.py monitor"),
+    (["--url=udp://a:1"], "--url belongs to monitor"),
+    (["monitor", "--all-addresses", DEAD_UDP], "--all-addresses belongs to a check"),
+    (["monitor", "udp"], "monitor udp: --url udp://host:port is expected"),
+    (["monitor", "udp", "--interval", "5"], "--url udp://host:port is expected"),
+    (["monitor", "udp", "--bogus"], "there is no option --bogus"),
+    (["-V"], "did you mean --version?"),
+    (['{"arguments": {"torrents": []}}'], "jq '[.. | strings]' FILE | tracker_checker.py -"),
+])
+def test_what_was_meant_is_said_in_one_line(check, tmp_path, arguments, told):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "trackers.txt", tmp_path / "folder" / "trackers.txt"):
+        path.write_text(DEAD_UDP)
+    result = check(*arguments, cwd=str(tmp_path))
+    assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert told in result.stderr
 
 
 # Progress and diagnostics.

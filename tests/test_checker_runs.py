@@ -639,11 +639,11 @@ def test_every_format_is_whole_when_interrupted(start, two_hosts, resolver, name
         assert all("interrupted" in found[given]["message"] for given in inputs[1:])
     elif name == "table":
         assert stdout.count("\ninterrupted ") == 4
-        assert stdout.endswith("1 up (0 partial), 0 down, 0 unsupported, 4 not finished\n")
+        assert stdout.endswith("1 up (0 partial), 0 down, 0 unsupported of 5, 4 not finished\n")
     elif name == "prometheus":
         assert stdout.count("\ntracker_up{") == 1
     elif name == "nagios":
-        assert stdout.startswith("TRACKERS OK - 1 of 1 up; 4 not finished | up=1;;;0;1 ")
+        assert stdout.startswith("TRACKERS OK - 1 of 1 up (4 not finished) | up=1;;;0;1 ")
     else:
         assert stdout == two_hosts.udp_url + "\n"
 
@@ -679,7 +679,8 @@ def published_list(everywhere, dead_port):
         expected["http://gone{}.example:80/announce".format(number)] = ("http", "error")
     for number in range(1, 6):
         expected["udp://127.0.2.{}:{}/announce".format(number, dead_port)] = ("udp", "error")
-        expected["wss://tracker{}.example:443/announce".format(number)] = ("unsupported", "error")
+        wss = "wss://tracker{}.example:443/announce".format(number)
+        expected[wss] = ("unsupported", "unsupported")
         partial = "http://127.0.3.{}:{}/fault/html-404/announce.php?scrape=no"
         expected[partial.format(number, http)] = ("http", "error")
         no_scrape = "http://127.0.3.{}:{}/fault/missing-files/announce".format(number, http)
@@ -687,7 +688,7 @@ def published_list(everywhere, dead_port):
     expected["http://example.i2p.invalid/a"] = ("http", "error")
     expected["udp://[::1]:{}/announce".format(dead_port)] = ("udp", "error")
     for broken in ("udp://no-port.example", "http://", "udp://b:0", "ftp://a.example/"):
-        expected[broken] = ("unsupported", "error")
+        expected[broken] = ("unsupported", "unsupported")
     for line in expected:
         lines += [line, ""]
     again = list(expected)[::9] + ["UDP://T1.example:{}".format(udp)]

@@ -24,7 +24,7 @@ from loopback_tracker import LoopbackTracker
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 TIMES = int(os.environ.get("INTERRUPTIONS", "10"))
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-FORMATS = ["json", "compact", "ndjson", "table", "prometheus", "nagios", "urls"]
+FORMATS = ["json", "compact", "ndjson", "table", "html", "prometheus", "nagios", "urls"]
 # Seconds that no run takes to end, and far less than what it has to wait for.
 SOON, LATE = 60, "3000"
 
@@ -84,10 +84,13 @@ tracker_checker LIST --format compact                   0     0     1     1     
 tracker_checker LIST --format ndjson                    0     0     1     1      1
 tracker_checker LIST --format ndjson --fail             1     1     1     1      1
 tracker_checker LIST --format table                     0     0     1     1      1
+tracker_checker LIST --format html                      0     0     1     1      1
 tracker_checker LIST --format prometheus                0     0     1     1      1
 tracker_checker LIST --format nagios                    2     2     1     1      1
 tracker_checker LIST --format urls                      0     0     1     1      1
 tracker_checker monitor UDP --duration 0.1              0     0     1     1      1
+tracker_checker monitor UDP --duration 0.1 --format ndjson   0  0  1     1      1
+tracker_checker monitor UDP --duration 0.1 --format table    0  0  1     1      1
 tracker_checker --help                                  0     0     1     1      1
 tracker_checker --version                               0     0     1     1      1
 bencode FILE                                            0     0     1     1      1

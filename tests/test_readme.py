@@ -20,7 +20,10 @@ TEST_COMMAND = [command for command in COMMANDS if "-m pytest" in command]
 
 # What a command prints, by a part of the command; the first that fits counts.
 EXPECTED = (
-    ("-- python3 tracker_checker.py --format table", r"3 up \(0 partial\), 0 down, 0 unsupported\n\Z"),
+    (
+        "-- python3 tracker_checker.py --format table",
+        r"3 up \(0 partial\), 0 down, 0 unsupported of 3\n\Z",
+    ),
     (" --help", r"usage: .*\n(.*\n)*examples:\n"),
     ("announce udp://", r'\A\{\n  "AnnounceIpv4": \{\n'),
     ("jq '.Scrape.torrent_stats[0].seeders'", r"\A1\n\Z"),
@@ -31,16 +34,20 @@ EXPECTED = (
     ("magnet:?", r"\A(1\t\d\t(udp|http)://\S+\n){2}\Z"),
     ("sort_by", r"\A([\d.]+\t(udp|http)://\S+\n){2}\Z"),
     ("select(.message)", r"\A(\S+\t[^\n]+\n){2}\Z"),
-    ("@csv", r'\A("\S+","(ok|error)",[\d.]+\n){4}\Z'),
-    ("--all-addresses", r"\n1 up \(0 partial\), 0 down, 0 unsupported\n\Z"),
-    ("--no-announce", r"\n1 up \(0 partial\), 0 down, 0 unsupported\n\Z"),
-    ("--format nagios", r"\ATRACKERS OK - 2 of 2 up \| up=2;;;0;2 down=0;;;0;2 partial=0;;;0;2\n\Z"),
+    ("@csv", r'\A("\S+","(ok|error|unsupported)",[\d.]+\n){4}\Z'),
+    ("--all-addresses", r"\n1 up \(0 partial\), 0 down, 0 unsupported of 1\n\Z"),
+    ("--no-announce", r"\n1 up \(0 partial\), 0 down, 0 unsupported of 1\n\Z"),
+    (
+        "--format nagios",
+        r"\ATRACKERS OK - 2 of 2 up \| up=2;;;0;2 down=0;;;0;2 partial=0;;;0;2 "
+        r"time=\d+\.\d\ds\n\Z",
+    ),
     ("--format prometheus", r"\A\Z"),
     ("monitor udp://", r'\A\{"udp_trackers":\[\{"url":"udp://\S+","status":\{"code":"ok",'),
     ("bencode.py --info-hash", r"\A[0-9a-f]{40}\n\Z"),
     ("linux.torrent", r"\Alinux\n\Z"),
     ("build_zipapps.py", r""),
-    ("trackers.txt", r"\n2 up \(0 partial\), 1 down, 1 unsupported\n\Z"),
+    ("trackers.txt", r"\n2 up \(0 partial\), 1 down, 1 unsupported of 4\n\Z"),
 )
 
 

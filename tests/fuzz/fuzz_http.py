@@ -138,6 +138,7 @@ class FakeStream:
     """What fetching needs of a Stream: a connection whose other side has written all it will."""
 
     address = "192.0.2.1:80"
+    certificate_expires = None
 
     def __init__(self, reply):
         self.head, self.tail, self.times, self.piece, self.ending = reply

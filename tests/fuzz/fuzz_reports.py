@@ -7,6 +7,7 @@ address, interval, seeders, leechers, what a health check said, the tracker's wa
 """
 import json
 import re
+from html.parser import HTMLParser
 
 import tracker_checker as checker
 from mutate import TEXTS, below, hostile_text, mutate, pick
@@ -35,6 +36,10 @@ NUMBERS = (None, None, 0, 1, -1, 1800, 2 ** 31 - 1, 10 ** 63)
 SECONDS = (0, 0.0001, 0.0412, 1, 5.0000001, 86400)
 NOT_PRINTED = re.compile("[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 COLOUR = re.compile("^\x1b\\[3[0-9]m([a-z]+)\x1b\\[0m")
+PAGE_TAGS = set(
+    "html head meta title link style body header h1 p main div button b table thead tr th tbody td "
+    "span small time svg path script".split()
+)
 LABEL = r'[a-z]+="(?:[^"\\]|\\.)*"'
 SAMPLE = re.compile(r"[a-z_]+\{{{0}(?:,{0})*\}} -?[0-9.e-]+".format(LABEL))
 
@@ -112,6 +117,7 @@ def check(case):
     check_json(results)
     check_ndjson(results)
     check_table(results, columns)
+    check_html(results, with_address)
     check_prometheus(results, with_address)
     check_nagios(results)
     check_urls(results)
@@ -157,19 +163,46 @@ def unfinished_of(results):
 
 def check_table(results, columns):
     lines = lines_of(checker.report_table(results))
-    assert len(lines) == len(results) + 2
     coloured = checker.report_table(results, columns, colour=True).split("\n")[:-1]
-    assert len(coloured) == len(lines)
+    # A header, the totals, and where many are down the reasons.
+    assert len(lines) - len(results) in (2, 3)
+    totals = lines[len(results) + 1]
     unfinished = len(unfinished_of(results))
-    assert lines[-1].endswith(", {} not finished".format(unfinished)) == bool(unfinished)
-    for line in coloured[:-1]:
+    assert totals.endswith(", {} not finished".format(unfinished)) == bool(unfinished)
+    assert len(coloured) >= len(lines)
+    for line in coloured[: len(results) + 1]:
         plain = COLOUR.sub(r"\1", line)
         assert plain.isprintable()
         assert not columns or len(plain) < columns, "wider than the terminal"
 
 
+class Tags(HTMLParser):
+    """Counts the tags of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.rows, self.scripts = 0, 0
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        assert tag in PAGE_TAGS, "a forged tag"
+        assert not any(name.startswith("on") for name, _ in attributes)
+        self.rows += 1 if tag == "tr" else 0
+        self.scripts += 1 if tag == "script" else 0
+
+
+def check_html(results, with_address):
+    labels = {"from": result.warning for result in results if result.warning}
+    page = checker.report_html(results, with_address, given_twice=1, labels=labels)
+    lines_of(page)
+    assert max(page) < "\x7f"
+    tags = Tags(page)
+    assert (tags.rows, tags.scripts) == (len(results) + 1, 1)
+
+
 def check_prometheus(results, with_address):
-    lines = lines_of(checker.report_prometheus(results, with_address))
+    lines = lines_of(checker.report_prometheus(results, with_address, {"from": "a\\b\"\n"}))
     samples = [line for line in lines if line and not line.startswith("# ")]
     for line in samples:
         assert SAMPLE.match(line).end() == len(line), "no sample: " + line
@@ -185,13 +218,17 @@ def check_prometheus(results, with_address):
 
 
 def check_nagios(results):
-    text, code = checker.report_nagios(results)
-    (line,) = lines_of(text)
+    text, code = checker.report_nagios(results, critical=2, elapsed=1)
+    line, *others = lines_of(text)
     assert line.startswith("TRACKERS {} - ".format(checker.NAGIOS_STATES[code]))
-    assert line.count("|") == 1, "a forged start of the performance data"
-    assert re.match(r" up=\d+;;;0;\d+ down=\d+;;;0;\d+ partial=\d+;;;0;\d+\Z", line.split("|")[1])
+    assert text.count("|") == 1, "a forged start of the performance data"
+    first, _, performance = line.partition(" | ")
+    assert ";" not in first + "".join(others)
+    counts = r"up=\d+;;;0;\d+ down=\d+;;;0;\d+ partial=\d+;;;0;\d+ time=1.00s\Z"
+    assert re.match(counts, performance)
     unfinished = len(unfinished_of(results))
-    assert ("; {} not finished |".format(unfinished) in line) == bool(unfinished)
+    assert ("{} not finished)".format(unfinished) in first[-20:]) == bool(unfinished)
+    assert len(others) == len([result for result in results if result.status != "ok"])
     for fail in (False, True):
         assert checker.exit_code(results, fail, True) in (0, 1)
 
@@ -205,15 +242,23 @@ def check_urls(results):
 
 
 def check_monitor(results):
-    targets = [result.target for result in results]
-    tallies = {target: checker.Tally(target) for target in targets}
-    for result in results:
+    unsupported = [result for result in results if result.status == "unsupported"]
+    probes = [result for result in results if result not in unsupported]
+    tallies = {result.target: checker.Tally(result.target) for result in probes}
+    board = checker.Board(tallies, unsupported, 60)
+    for result in probes:
         if result.status == "interrupted":
             # The monitor leaves it out.
             continue
         record = checker.to_json_text(tallies[result.target].add(result), pretty=False)
         (line,) = lines_of(record + "\n")
         assert json.loads(line)["sequence"] == 1
+        board.add(result, tallies[result.target].last_ms)
+        lines_of(checker.probe_line(result, tallies[result.target].last_ms))
+    page = checker.report_monitor_html(board)
+    lines_of(page)
+    assert Tags(page).rows == len(results) + 1
+    lines_of(checker.report_uptime(tallies.values()))
     for tally in tallies.values():
         line = checker.to_json_text(tally.summary("monitor completed"), pretty=False)
         assert max(line) < "\x7f"
