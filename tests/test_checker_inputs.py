@@ -506,7 +506,7 @@ def test_all_torrents_of_a_folder(check, tracker, tmp_path):
 def test_broken_ones_among_what_nobody_can_check_are_a_configuration_error(refused, tmp_path):
     bad = write(tmp_path / "bad.torrent", BAD_TORRENTS[0][0])
     worse = write(tmp_path / "worse.torrent", BAD_TORRENTS[1][0])
-    assert refused("wss://127.0.0.1:1", bad, worse)[0] == bad
+    assert refused("i2p://127.0.0.1:1", bad, worse)[0] == bad
     assert refused(worse, bad)[0] == worse
 
 
@@ -639,8 +639,8 @@ def test_a_bad_magnet_is_a_configuration_error(refused, magnet, word):
 
 
 UNSUPPORTED = [
-    "wss://127.0.0.1:1/announce",
-    "ws://127.0.0.1:1",
+    "i2p://127.0.0.1:1/announce",
+    "i2p://127.0.0.1:1",
     "i2p://tracker.i2p/announce",
     "dht+x.1-2://7",
     "udp://127.0.0.1",
@@ -669,11 +669,11 @@ def test_lines_that_cannot_be_checked_are_results(check, tmp_path):
 
 
 def test_the_reason_names_the_scheme(check):
-    result = check("wss://127.0.0.1:1/announce")
-    assert "'wss'" in result.json[0]["Unsupported"]["Err"]["results"][0][1]["Err"]
+    result = check("i2p://127.0.0.1:1/announce")
+    assert "'i2p'" in result.json[0]["Unsupported"]["Err"]["results"][0][1]["Err"]
 
 
-@pytest.mark.parametrize("given", ["wss://127.0.0.1:1", "udp://127.0.0.1", "http://a b"])
+@pytest.mark.parametrize("given", ["i2p://127.0.0.1:1", "udp://127.0.0.1", "http://a b"])
 def test_arguments_magnets_and_torrents_too(check, tmp_path, given):
     torrent = write(tmp_path / "a.torrent", torrent_bytes([given], INFO))
     magnet = "magnet:?xt=urn:btih:{}&tr={}".format(HASH, given.replace(" ", "%20"))
@@ -1212,8 +1212,8 @@ def test_nothing_to_check_is_no_success(check, tmp_path):
         ({"udp_trackers": [""]}, "udp_trackers[0] ''"),
         ({"udp_trackers": ["udp://a b:1"]}, "udp_trackers[0] 'udp://a b:1'"),
         ({"http_trackers": [HTTP_1, UDP_1]}, "http_trackers[1] {!r}".format(UDP_1)),
-        ({"http_trackers": ["127.0.0.1:1"]}, "'127.0.0.1:1': http://host or https://host is"),
-        ({"http_trackers": ["wss://127.0.0.1:1"]}, "http_trackers[0] 'wss://127.0.0.1:1'"),
+        ({"http_trackers": ["127.0.0.1:1"]}, "'127.0.0.1:1': http://, https://, ws:// or wss:// is"),
+        ({"http_trackers": ["udp://127.0.0.1:1"]}, "http_trackers[0] 'udp://127.0.0.1:1'"),
         ({"http_trackers": ["http://[::1"]}, "http_trackers[0] 'http://[::1'"),
         ({"health_checks": ["127.0.0.1:1"]}, "health_checks[0] '127.0.0.1:1'"),
         ({"health_checks": [UDP_1]}, "health_checks[0] {!r}".format(UDP_1)),

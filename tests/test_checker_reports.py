@@ -442,7 +442,7 @@ def test_table(check, tracker, partial):
     why = "connection refused"
     assert why in rows[3] and why in rows[4]
     assert rows[3].index("announce:") == rows[4].index("connect:")
-    assert "scrape" in rows[2] and rows[5].endswith("udp, http and https can")
+    assert "scrape" in rows[2] and rows[5].endswith("ws and wss can")
     assert rows[0].endswith(shown[0]) and rows[1].endswith(shown[1])
     assert totals == "3 up (1 partial), 2 down, 1 unsupported of 6"
 

@@ -23,7 +23,6 @@ from loopback_tracker import LoopbackTracker
 SCRIPT = "tracker_checker.py"
 HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
 OTHER_HASH = "443c7602b4fde83d1154d6d9da48808418b181b6"
-WSS = "wss://127.0.0.1:1/announce"
 DEAD_UDP = "udp://127.0.0.1:1"
 
 
@@ -679,8 +678,8 @@ def published_list(everywhere, dead_port):
         expected["http://gone{}.example:80/announce".format(number)] = ("http", "error")
     for number in range(1, 6):
         expected["udp://127.0.2.{}:{}/announce".format(number, dead_port)] = ("udp", "error")
-        wss = "wss://tracker{}.example:443/announce".format(number)
-        expected[wss] = ("unsupported", "unsupported")
+        lost = "i2p://tracker{}.example:443/announce".format(number)
+        expected[lost] = ("unsupported", "unsupported")
         partial = "http://127.0.3.{}:{}/fault/html-404/announce.php?scrape=no"
         expected[partial.format(number, http)] = ("http", "error")
         no_scrape = "http://127.0.3.{}:{}/fault/missing-files/announce".format(number, http)

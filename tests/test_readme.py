@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """Every command of the README does what the README says of it."""
+import hashlib
 import os
 import re
 import shutil
@@ -43,6 +44,7 @@ EXPECTED = (
         r"time=\d+\.\d\ds\n\Z",
     ),
     ("--format prometheus", r"\A\Z"),
+    ("swarms *.torrent --format table", r"\n +0 +0 +0 +1 of 1  linux\n1 torrent, 1 without"),
     ("monitor udp://", r'\A\{"udp_trackers":\[\{"url":"udp://\S+","status":\{"code":"ok",'),
     ("bencode.py --info-hash", r"\A[0-9a-f]{40}\n\Z"),
     ("linux.torrent", r"\Alinux\n\Z"),
@@ -79,10 +81,10 @@ def desk(tmp_path, tracker):
             text = text.replace(name, here)
         return text
 
-    list_of_trackers = "# A list\n\nudp://tracker.example.org:6969\n\nwss://tracker.example.com\n"
+    list_of_trackers = "# A list\n\nudp://tracker.example.org:6969\n\ni2p://tracker.example.com\n"
     list_of_trackers += "http://tracker.example.net/announce\n127.0.0.1:9\n"
     (tmp_path / "trackers.txt").write_text(localize(list_of_trackers))
-    torrent = {b"announce": b"udp://127.0.0.1:6969", b"info": {b"name": b"linux"}}
+    torrent = {b"announce": tracker.udp_url.encode(), b"info": {b"name": b"linux"}}
     (tmp_path / "linux.torrent").write_bytes(bencode.encode(torrent))
     os.symlink(sys.executable, str(tmp_path / "python3"))
 
@@ -124,6 +126,16 @@ def test_cron_line_says_nothing_while_all_is_well_and_mails_the_table_if_not(des
     failing = desk(command)
     assert re.search(r"\nerror .* 127\.0\.0\.1:9 ", failing.stdout)
     assert desk("grep -v -e :9$ trackers.txt > all && mv all trackers.txt").code == 0
+    well = desk(command)
+    assert (well.code, well.stdout, well.stderr) == (0, "", "")
+
+
+def test_cron_line_mails_the_torrents_with_few_seeders(desk, tracker):
+    command = block("cron", "--min-seeders").split(" ", 5)[5].replace("/srv/torrents/", "")
+    few = desk(command)
+    assert re.search(r"\n +0 +0 +0 +1 of 1  linux\n", few.stdout)
+    info_hash = hashlib.sha1(bencode.encode({b"name": b"linux"})).digest()
+    tracker.set_counts(info_hash, 3, 0, 0)
     well = desk(command)
     assert (well.code, well.stdout, well.stderr) == (0, "", "")
 

@@ -4,10 +4,9 @@ that nothing stays in the swarm. What each fault comes to stands in test_fault_m
 """
 
 import signal
-from functools import partial
 
 import pytest
-from helpers import SOON, json_lines, only_record, record_of, requests_of, run_script
+from helpers import SOON, json_lines, record_of, requests_of, run_script
 from loopback_tracker import LoopbackTracker
 
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"

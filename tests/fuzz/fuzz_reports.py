@@ -22,7 +22,7 @@ GIVEN = {
         'http://a:80/"\\,{', "http://[::1]:7070/scrape?a#b", "http://a/'%1b[31m",
     ),
     checker.HEALTH: ("http://127.0.0.1:1212/api/health_check", "https://a?x|y"),
-    checker.UNSUPPORTED: ("wss://tracker.example.org", "", "a", "magnet", "#"),
+    checker.UNSUPPORTED: ("i2p://tracker.example.org", "", "a", "magnet", "#"),
 }
 STAGES = {
     checker.UDP: ("setup", "connect", "announce", "scrape"),
