@@ -5,6 +5,7 @@
     tracker_checker.py udp://tracker.example.org:6969 https://tracker.example.net/announce
     tracker_checker.py --format table trackers.txt
     tracker_checker.py monitor udp://tracker.example.org:6969 --interval 60
+    tracker_checker.py swarms *.torrent --format table
 
 Needs python3 (3.6 or newer) and bencode.py beside it, nothing else. It does what the Rust
 Torrust tracker checker does, with its JSON, and reports in other formats too.
@@ -18,6 +19,7 @@ that are open with a Failure. Only name lookups have threads.
 The map, from top to bottom:
     checks              what is checked, what comes of it, what a tracker is asked
     runner              steps in the loop, name lookups, and the loop itself
+    swarms              many torrents asked of many trackers: what is asked, and whose a count is
     inputs              whatever people have in hand, turned into targets
     reports             results as text: JSON, a table, metrics, and so on
     page                what the table says as one HTML file, for a check and for the monitor
@@ -25,8 +27,8 @@ The map, from top to bottom:
     monitor             the same checks again and again
     command line        options, help, main()
     plumbing            all that is carried from the two clients: BEP 15 (Exchange, Conversation),
-                        HTTP (fetch, ReplyParser), steps (Wait, Lookup, Stream), options, URLs,
-                        addresses (Race), output (Failure)
+                        HTTP (fetch, ReplyParser), WebSocket, steps (Wait, Lookup, Stream),
+                        options, URLs, addresses (Race), output (Failure)
 
 What stands between "carried region" lines is the same, word for word, in each script that needs
 it. Edit it in the script that the line calls its home, then run tools/sync_copies.py; so every
