@@ -768,6 +768,8 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 NORMAL_CLOSE = (1000).to_bytes(2, "big")
 ACCEPT_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 NO_TRACKER_HINT = "; this may be no WebSocket tracker"
+PEER_ID_BEGINNING = b"-qB4500-"
+PEER_ID_CHARACTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class FrameParser:
@@ -925,12 +927,23 @@ def broken_upgrade(response: "HttpResponse") -> "Failure":
     return Failure("http_status", text)
 
 
+def new_peer_id() -> bytes:
+    """Returns a peer id that no client has: 20 characters (BEP 20)."""
+    count = len(PEER_ID_CHARACTERS)
+    return PEER_ID_BEGINNING + bytes(PEER_ID_CHARACTERS[byte % count] for byte in os.urandom(12))
+
+
 class WebSocket:
-    """A WebSocket connection to a tracker; its operations are steps."""
+    """A WebSocket connection to a tracker; its operations are steps.
+
+    It has a peer id of its own, since of two connections with the same one a tracker may ignore
+    the second.
+    """
 
     def __init__(self, stream: "Stream", came: bytes, limit: int, trace):
         self.stream = stream
         self.address = stream.address
+        self.peer_id = new_peer_id()
         self.trace = trace
         self._has_answered = False
         self._parser = FrameParser(limit)
@@ -1389,7 +1402,7 @@ def ask(command: str, arguments, url: str) -> tuple:
         require_answer(read_reply(response), response.status)
 
     def ask_websocket(websocket):
-        reply = yield from websocket.ask(build_question(command, arguments))
+        reply = yield from websocket.ask(build_question(command, arguments, websocket.peer_id))
         yield from websocket.close()
         require_answer(reply)
 
@@ -1683,14 +1696,13 @@ def build_query(command: str, arguments) -> str:
     )
 
 
-def build_question(command: str, arguments) -> dict:
-    """Returns the message that the arguments ask for, to be sent on one WebSocket connection."""
+def build_question(command: str, arguments, own_peer_id: bytes) -> dict:
+    """Returns the message that the arguments ask for, over a WebSocket with that peer id."""
     if command == "scrape":
         return websocket_scrape(arguments.info_hash)
     return websocket_announce(
         arguments.info_hash,
-        # Of two connections with one peer id a tracker may ignore the second.
-        arguments.peer_id or PEER_ID[:8] + os.urandom(6).hex().encode(),
+        arguments.peer_id or own_peer_id,
         arguments.event,
         uploaded=arguments.uploaded,
         downloaded=arguments.downloaded,

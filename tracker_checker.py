@@ -62,8 +62,6 @@ UDP, HTTP, WS, HEALTH, UNSUPPORTED = "udp", "http", "ws", "health", "unsupported
 # Real clients announce none of these ports by themselves; what uses 6881 to 6999 private trackers
 # refuse, and a client of this host that has the port would be taken out of its swarm.
 FREE_PORTS = (49152, 65535)
-PEER_ID_BEGINNING = b"-qB4500-"
-PEER_ID_CHARACTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 REFUSAL_HINT = "; --info-hash asks for a torrent that the tracker has"
 CHECK_LIMIT = 1024 * 1024  # bytes of a reply over TCP: more would take too long to decode
 
@@ -72,11 +70,6 @@ CHECK_LIMIT = 1024 * 1024  # bytes of a reply over TCP: more would take too long
 Settings = namedtuple("Settings", "timeout announce scrape all_addresses port peer_id http")
 # A part of a check: elapsed is in seconds, failure is None where it went well.
 Stage = namedtuple("Stage", "name elapsed failure")
-
-
-def new_peer_id() -> bytes:
-    """Returns a peer id that no client has: 20 characters (BEP 20)."""
-    return PEER_ID_BEGINNING + bytes(random.choice(PEER_ID_CHARACTERS) for _ in range(12))
 
 
 class Target:
@@ -399,40 +392,19 @@ def check_websocket(check: Check, settings: Settings):
     agrees to the upgrade and then says nothing has not answered.
     """
     target, result = check.target, check.result
-    names = ["announce"] * settings.announce + ["scrape"] * settings.scrape
-    # Each connection has a peer id of its own: of two with the same one a tracker ignores one.
-    peer_ids = {}
+    first, *further = ["announce"] * settings.announce + ["scrape"] * settings.scrape
     upgraded_at = []
 
-    def ask(name, websocket):
-        """Steps that ask one of the questions; they return the Failure of a refusal, or None."""
-        if name == "announce":
-            peer_id = peer_ids[websocket] = new_peer_id()
-            question = websocket_announcing(target, peer_id, "started")
-            read = announce_answer
-        else:
-            question = websocket_scrape([target.info_hash])
-            read = scrape_answer
-        reply = yield from websocket.ask(question)
-        result.address = websocket.address
+    def ask_first(websocket):
+        """Steps that return None, or the Failure of a refusal: that leaves the connection."""
+        upgraded_at.append(time.monotonic())
+        result.certificate_expires = websocket.stream.certificate_expires
         try:
-            read(reply, 200, target, result)
+            yield from ask_over(websocket, first, target, result)
         except Failure as failure:
             if failure.kind != "failure_reason":
                 raise
             return failure
-
-    def ask_first(websocket):
-        upgraded_at.append(time.monotonic())
-        result.certificate_expires = websocket.stream.certificate_expires
-        return (yield from ask(names[0], websocket))
-
-    def ask_further(name, websocket):
-        if websocket is None:
-            raise Failure("invalid_response", "not asked: the connection has ended")
-        refusal = yield from ask(name, websocket)
-        if refusal:
-            raise refusal
 
     websocket = None
     try:
@@ -448,16 +420,36 @@ def check_websocket(check: Check, settings: Settings):
         result.add("connect", result.elapsed, failure)
         return
     result.add("connect", upgraded_at[-1] - check.began)
-    result.add(names[0], now - upgraded_at[-1], failure)
-    for name in names[1:]:
-        yield from stage(check, name, ask_further(name, websocket))
+    result.add(first, now - upgraded_at[-1], failure)
+    for name in further:
+        yield from stage(check, name, ask_over(websocket, name, target, result))
+    if websocket:
+        yield from leave_over(websocket, check)
+
+
+def ask_over(websocket: "WebSocket", name: str, target: Target, result: Result):
+    """Steps that announce or scrape, and note what the tracker counts; Failure for no answer."""
     if websocket is None:
-        return
+        raise Failure("invalid_response", "not asked: the connection has ended")
+    if name == "announce":
+        question = websocket_announcing(target, websocket.peer_id, "started")
+        take_answer = announce_answer
+    else:
+        question = websocket_scrape([target.info_hash])
+        take_answer = scrape_answer
+    reply = yield from websocket.ask(question)
+    result.address = websocket.address
+    take_answer(reply, 200, target, result)
+
+
+def leave_over(websocket: "WebSocket", check: Check):
+    """Steps that take a check out of its swarm, where it is in one, and close the connection."""
     try:
-        accepted = any(part.name == "announce" and not part.failure for part in result.stages)
-        if accepted and not check.work.cut_short:
-            stopped = websocket_announcing(target, peer_ids[websocket], "stopped")
-            yield from websocket.ask(stopped)
+        accepted = any(part.name == "announce" and not part.failure for part in check.result.stages)
+        if not check.work.cut_short:
+            if accepted:
+                stopped = websocket_announcing(check.target, websocket.peer_id, "stopped")
+                yield from websocket.ask(stopped)
             yield from websocket.close()
     except Failure:
         # It is a courtesy: the tracker forgets the peer when the connection ends.
@@ -5573,6 +5565,8 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 NORMAL_CLOSE = (1000).to_bytes(2, "big")
 ACCEPT_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 NO_TRACKER_HINT = "; this may be no WebSocket tracker"
+PEER_ID_BEGINNING = b"-qB4500-"
+PEER_ID_CHARACTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class FrameParser:
@@ -5730,12 +5724,23 @@ def broken_upgrade(response: "HttpResponse") -> "Failure":
     return Failure("http_status", text)
 
 
+def new_peer_id() -> bytes:
+    """Returns a peer id that no client has: 20 characters (BEP 20)."""
+    count = len(PEER_ID_CHARACTERS)
+    return PEER_ID_BEGINNING + bytes(PEER_ID_CHARACTERS[byte % count] for byte in os.urandom(12))
+
+
 class WebSocket:
-    """A WebSocket connection to a tracker; its operations are steps."""
+    """A WebSocket connection to a tracker; its operations are steps.
+
+    It has a peer id of its own, since of two connections with the same one a tracker may ignore
+    the second.
+    """
 
     def __init__(self, stream: "Stream", came: bytes, limit: int, trace):
         self.stream = stream
         self.address = stream.address
+        self.peer_id = new_peer_id()
         self.trace = trace
         self._has_answered = False
         self._parser = FrameParser(limit)
