@@ -1628,8 +1628,9 @@ def add_announce_options(parser) -> None:
 def add_scrape_options(parser) -> None:
     info_hash = argument_type(parse_info_hash)
     add_tracker(parser)
+    # Without a default argparse says of no URL that this is missing, too.
     parser.add_argument(
-        "info_hash", metavar="INFO_HASH", nargs="*", type=info_hash, help=HASH_HELP
+        "info_hash", metavar="INFO_HASH", nargs="*", default=[], type=info_hash, help=HASH_HELP
     )
     add_http_options(parser, USER_AGENT)
 
@@ -1660,7 +1661,12 @@ def parse_arguments(argv: list, prog: str) -> tuple:
             url = (announce_url if command == "announce" else scrape_url)(arguments.tracker)
         require_version(split_url(url).host, arguments.ip_version)
     except ValueError as error:
-        parser.error("argument URL: {!r}: {}".format(arguments.tracker, error))
+        hint = ""
+        if arguments.tracker.lower().startswith("udp://"):
+            hint = "; udp_tracker_client.py is for udp"
+        elif re.match(r"(https?|wss?):/[^/]", arguments.tracker, re.IGNORECASE):
+            hint = "; did you mean {}?".format(arguments.tracker.replace(":/", "://", 1))
+        parser.error("argument URL: {!r}: {}{}".format(arguments.tracker, error, hint))
     try:
         proxy_for(split_url(url), os.environ)
     except ValueError as error:
@@ -1803,6 +1809,10 @@ def new_parser(prog: str, usage: str, description: str, examples: str):
 
     class Parser(argparse.ArgumentParser):
         def error(self, message):
+            _, missing, names = message.partition("arguments are required: ")
+            if missing:
+                expected = self.usage % {"prog": self.prog}
+                message = "{} missing; {} is expected".format(names, expected)
             write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
             raise SystemExit(2)
 
@@ -2063,6 +2073,9 @@ def parse_client_command(argv: list, prog: str, description: str, commands: dict
         asked = [option for option in options if option in ("-h", "--help", "--version")]
         if asked and first is None:
             parse_tied(general, asked, [])
+        for name in (option.partition("=")[0] for option in options):
+            if not any(name in parser_for(each)._option_string_actions for each in commands):
+                require_option(parser_for("announce"), name)
         found = "no command" if first is None else "command {!r}".format(first)
         general.error("{}; announce or scrape is expected first".format(found))
     return command, parse_tied(parser, options, positionals[1:]), parser

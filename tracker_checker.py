@@ -6245,6 +6245,10 @@ def new_parser(prog: str, usage: str, description: str, examples: str):
 
     class Parser(argparse.ArgumentParser):
         def error(self, message):
+            _, missing, names = message.partition("arguments are required: ")
+            if missing:
+                expected = self.usage % {"prog": self.prog}
+                message = "{} missing; {} is expected".format(names, expected)
             write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
             raise SystemExit(2)
 

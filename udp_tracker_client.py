@@ -830,6 +830,10 @@ def new_parser(prog: str, usage: str, description: str, examples: str):
 
     class Parser(argparse.ArgumentParser):
         def error(self, message):
+            _, missing, names = message.partition("arguments are required: ")
+            if missing:
+                expected = self.usage % {"prog": self.prog}
+                message = "{} missing; {} is expected".format(names, expected)
             write_stderr("{}: error: {} (see --help)".format(self.prog, escape(message)))
             raise SystemExit(2)
 
@@ -1090,6 +1094,9 @@ def parse_client_command(argv: list, prog: str, description: str, commands: dict
         asked = [option for option in options if option in ("-h", "--help", "--version")]
         if asked and first is None:
             parse_tied(general, asked, [])
+        for name in (option.partition("=")[0] for option in options):
+            if not any(name in parser_for(each)._option_string_actions for each in commands):
+                require_option(parser_for("announce"), name)
         found = "no command" if first is None else "command {!r}".format(first)
         general.error("{}; announce or scrape is expected first".format(found))
     return command, parse_tied(parser, options, positionals[1:]), parser
