@@ -7,7 +7,7 @@ import sys
 import pytest
 from helpers import ROOT, run_command
 
-FAMILIES = ["exchange", "http", "replies", "bencode", "inputs", "reports"]
+FAMILIES = ["exchange", "http", "replies", "frames", "swarms", "bencode", "inputs", "reports"]
 # What has to come up in a short run: a family that gets nowhere finds nothing.
 OUTCOMES = {
     "exchange": ["timeout", "invalid_response", "AnnounceReply", "ScrapeReply", "ErrorReply"],
@@ -15,10 +15,14 @@ OUTCOMES = {
              "http_status", "timeout", "too_large", "invalid_response"],
     "replies": ["a response before the end", "a response at the end", "invalid_response",
                 "too_large", "http_status"],
+    "frames": ["messages", "no message", "sent", "an answer to announce", "an answer to scrape",
+               "no JSON object", "answers nothing", "invalid_response", "too_large"],
+    "swarms": ["all counts, over udp", "all counts, over named", "all counts, whatever happened",
+               "some failed", "junk among the replies"],
     "bencode": ["refused", "decoded", "decoded, with keys in another order",
                 "decoded, and has an info hash", "decoded as a file"],
     "inputs": ["targets", "configuration error", "unsupported alone", "no URL", "an HTTP URL",
-               "a value", "words", "usage error"],
+               "a WebSocket URL", "torrents", "a value", "words", "usage error"],
     "reports": ["ok", "error", "no results", "partial", "timeout"],
 }
 # A fault for each family, as the statement that puts it in place of what is right.
@@ -35,6 +39,13 @@ BROKEN = {
     "replies": "import http_tracker_client as http; feed = http.ReplyParser.feed;"
                " http.ReplyParser.feed = lambda self, data:"
                " feed(self, b'\\n' if data == b'\\r' else data)",
+    # What the protocol forbids is taken.
+    "frames": "import http_tracker_client as http;"
+              " http.FrameParser._problem_of = lambda *_: None",
+    # Each tracker is believed to answer in the order in which it was asked.
+    "swarms": "import tracker_checker; Survey = tracker_checker.UdpSurvey; init = Survey.__init__;"
+              " Survey.__init__ = lambda self, *arguments:"
+              " init(self, *arguments) or setattr(self, '_in_order', True)",
     # Anything after the value is ignored.
     "bencode": "import bencode; decode = bencode.decode;"
                " bencode.decode = lambda data: decode(bytes(data).rstrip(b'\\r\\n'))",

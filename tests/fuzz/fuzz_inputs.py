@@ -19,7 +19,7 @@ HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 BASE32 = "TQ4EEIQT4MF76IJLGDBWBUTPTIBBGZBC"
 V2 = "1220" + HASH + HASH[:24]
 
-SCHEMES = ["udp", "http", "https", "HTTP", "wss", "ftp", "file", "", "1http", "h_t", "magnet"]
+SCHEMES = ["udp", "http", "https", "HTTP", "ws", "wss", "ftp", "file", "", "1http", "h_t", "magnet"]
 HOSTS = [
     "tracker.example.org", "127.0.0.1", "[2001:db8::1]", "[fe80::1%25eth0]", "[::1", "::1", "A.b",
     "b\u00fccher.example", "\u30c8\u30e9\u30c3\u30ab\u30fc.example", "a..b", ".", "a.", "-",
@@ -56,7 +56,7 @@ BETWEEN = [
 SCHEME = re.compile(r"(?:udp|https?|wss?)://", re.IGNORECASE | re.ASCII)
 JSON_PIECES = TEXTS + list('{}[]",:') * 4 + ["udp_trackers", "\\u0000", "\\ud800", "\\", "null"]
 WORDS = (
-    "announce scrape monitor udp check --event started none --key -4 -6 --ipv4 --peer-id -v "
+    "announce scrape monitor swarms udp check --min-seeders --event started none --key -4 -6 --ipv4 --peer-id -v "
     "-h --help --version --timeout 5 0 nan 1e5 86401 --format json table compact nope "
     "--uploaded -1 --left 9223372036854775808 --port 65536 --ip-address 1.2.3.4 --header "
     "Name:value --user-agent x y: --peer-addr ::1 --compact 1 --no-scrape --no-announce "
@@ -95,7 +95,7 @@ def make_url(rng):
 
 def plain_url(rng):
     """Returns a URL that can be checked, as a rule."""
-    scheme = pick(rng, ("udp", "http", "https"))
+    scheme = pick(rng, ("udp", "http", "https", "ws", "wss"))
     return "{}://{}:6969{}".format(scheme, pick(rng, HOSTS[:3]), pick(rng, PATHS[:6]))
 
 
@@ -131,6 +131,18 @@ def make_document(rng):
     encoding = "utf-8" if below(rng, 8) else "utf-16"
     data = text.encode(encoding, pick(rng, ("replace", "surrogatepass")))
     return mutate(rng, data, BYTES) if not below(rng, 6) else data
+
+
+def make_hashes(rng):
+    """Returns a list of torrents, with trackers among them."""
+    lines = [
+        pick(rng, HASHES) if below(rng, 3) else pick(rng, (make_magnet, plain_url, make_list))(rng)
+        for _ in range(1 + below(rng, 6))
+    ]
+    text = pick(rng, ("\n", "\r\n", " # one\n", "\n\n", ",\n")).join(lines)
+    if not below(rng, 3):
+        text = mutate(rng, text, TEXTS)
+    return text.encode("utf-8", "surrogatepass")
 
 
 def make_list(rng):
@@ -173,13 +185,19 @@ def generate(rng):
         name = pick(rng, ("udp command", "http command", "checker command"))
         return name, [as_argument(word_of(rng)) for _ in range(below(rng, 9))]
     name = pick(rng, ("document", "document", "argument", "url", "url", "value", "words", "proxy"))
+    if name in ("document", "argument") and not below(rng, 3):
+        name = "swarms " + name
     if name == "document":
         return name, make_document(rng)
+    if name == "swarms document":
+        return name, make_document(rng) if below(rng, 3) else make_hashes(rng)
     if name == "words":
         return name, [pick(rng, WORDS) for _ in range(below(rng, 9))]
     if name == "value":
         return name, as_argument(make_value(rng))
-    if name == "argument":
+    if name == "swarms argument" and not below(rng, 2):
+        return name, as_argument(make_value(rng))
+    if name.endswith("argument"):
         return name, as_argument(make_argument(rng))
     return name, make_url(rng)
 
@@ -207,14 +225,63 @@ def check_document(data):
     return look_at_inputs(lambda inputs: inputs.add_document(data))
 
 
+def check_swarms_document(data):
+    return look_at_swarm_inputs(lambda inputs: inputs.add_document(data))
+
+
+def check_swarms_argument(text):
+    return without_files(
+        lambda: look_at_swarm_inputs(lambda inputs: inputs.add_argument(text))
+    )
+
+
 def check_argument(text):
+    return without_files(lambda: look_at_inputs(lambda inputs: inputs.add_argument(text)))
+
+
+def without_files(check):
     read = checker.Inputs.read
     # Some file of that name may be there, and standard input is not for us.
     checker.Inputs.read = lambda inputs, path: b"udp://127.0.0.1:1"
     try:
-        return look_at_inputs(lambda inputs: inputs.add_argument(text))
+        return check()
     finally:
         checker.Inputs.read = read
+
+
+def look_at_swarm_inputs(add):
+    inputs = checker.SwarmInputs()
+    try:
+        add(inputs)
+    except ValueError as error:
+        assert inputs.source and str(error)
+        return "configuration error"
+    for name, error in inputs.rejected:
+        assert str(error)
+    for target in inputs.targets:
+        assert target.kind != checker.HEALTH
+        look_at_target(target)
+    by_tracker = inputs.join()
+    given = {target.key for target in inputs.targets}
+    asked = 0
+    for info_hash, torrent in inputs.torrents.items():
+        assert torrent.info_hash == info_hash and len(info_hash) == 20
+        assert len(set(torrent.trackers)) == len(torrent.trackers) == torrent.open
+        keys = {tracker.key for tracker in torrent.trackers}
+        assert len(keys) == torrent.open and given <= keys, "not asked for at one of them"
+        for tracker in torrent.trackers:
+            assert by_tracker[tracker].count(torrent) == 1
+        asked += torrent.open
+        for tracker in torrent.trackers:
+            torrent.settle(tracker, checker.NOT_LISTED)
+    assert asked == sum(map(len, by_tracker.values()))
+    torrents = list(inputs.torrents.values())
+    for torrent in torrents:
+        line = checker.torrent_to_ndjson(torrent)
+        assert len(line.splitlines()) == 1 and max(line) < "\x7f"
+    table = checker.report_torrents_table(torrents)
+    assert all(line.isprintable() for line in table.splitlines())
+    return "torrents" if torrents else "no torrents"
 
 
 def look_at_inputs(add):
@@ -246,6 +313,8 @@ def look_at_target(target):
         assert 0 < target.url.port < 65536
     elif target.kind == checker.HTTP:
         look_at_http_url(target.url)
+    elif target.kind == checker.WS:
+        look_at_url(target.url, ("ws://", "wss://"))
     if target.kind != checker.HEALTH:
         # What works is put on a list, which has to mean the same tracker.
         result = checker.Result(target)
@@ -264,7 +333,11 @@ def look_for_another(given):
 
 
 def look_at_http_url(url):
-    assert url.startswith(("http://", "https://"))
+    look_at_url(url, ("http://", "https://"))
+
+
+def look_at_url(url, schemes):
+    assert url.startswith(schemes)
     assert url.isprintable() and " " not in url and max(url) < "\x7f"
 
 
@@ -283,7 +356,7 @@ def check_url(text):
         announce = checker.announce_url(text)
     except ValueError:
         assert url.scheme not in ("http", "https")
-        return "another URL"
+        return check_websocket_url(text) if url.scheme in ("ws", "wss") else "another URL"
     assert checker.announce_url(announce) == announce
     look_at_http_url(announce)
     try:
@@ -294,6 +367,13 @@ def check_url(text):
     # Path and query aside, both are the same.
     assert checker.split_url(scrape)[:4] == checker.split_url(announce)[:4]
     return "an HTTP URL"
+
+
+def check_websocket_url(text):
+    url = checker.websocket_url(text)
+    look_at_url(url, ("ws://", "wss://"))
+    assert checker.websocket_url(url) == url
+    return "a WebSocket URL"
 
 
 def check_proxy(text):
@@ -362,6 +442,8 @@ def check_command(module):
 CHECKS = {
     "document": check_document,
     "argument": check_argument,
+    "swarms document": check_swarms_document,
+    "swarms argument": check_swarms_argument,
     "url": check_url,
     "proxy": check_proxy,
     "value": check_value,

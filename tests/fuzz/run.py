@@ -11,6 +11,9 @@ The families:
     http       replies, redirects and connections that end against what http_tracker_client.py
                does to fetch a URL
     replies    bytes of replies against its parser: whole, byte by byte, in random pieces
+    frames     what comes over WebSocket against its parser, likewise, and messages of trackers
+    swarms     trackers with orders, numbers and troubles of their own against the surveys of
+               `tracker_checker.py swarms`
     bencode    bytes against decode() and encode() of bencode.py
     inputs     configurations, lists, magnet links, .torrent files, URLs and words of a command
                line against the input code of tracker_checker.py and the clients
@@ -38,7 +41,9 @@ FUZZ = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(FUZZ))
 sys.path[:0] = [FUZZ, ROOT]
 
-FAMILIES = ("exchange", "http", "replies", "bencode", "inputs", "reports")
+FAMILIES = (
+    "exchange", "http", "replies", "frames", "swarms", "bencode", "inputs", "reports"
+)
 LONGEST = 10  # seconds of processor time that a case may take
 SHOWN = 20  # places of the code for which a case is shown and kept
 
