@@ -7,6 +7,7 @@ folder that BITTORRENT_TRACKER_DIR names, libtorrent from PyPI. Each test skips 
 
 import functools
 import hashlib
+import http.client
 import json
 import os
 import shutil
@@ -15,8 +16,10 @@ import subprocess
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections import namedtuple
+from contextlib import contextmanager
 
 import bencode
 import pytest
@@ -31,7 +34,8 @@ PATIENCE = 20  # seconds until something that was started has to be there
 START_ATTEMPTS = 5
 
 OpenTracker = namedtuple("OpenTracker", "udp http")
-BittorrentTracker = namedtuple("BittorrentTracker", "udp udp6 http http6")
+# Its ws is at all loopback addresses.
+BittorrentTracker = namedtuple("BittorrentTracker", "udp udp6 http http6 ws")
 # Where a seeding client is to be found: its (address, port) over IPv4 and over IPv6.
 Seeder = namedtuple("Seeder", "info_hash ipv4 ipv6")
 
@@ -64,8 +68,11 @@ TORRENTS = {
         "left over udp6",
         "left over http",
         "left over http6",
+        "left over ws",
+        "refused",
         "counted",
         "checked",
+        "checked at once",
         "nobody has it",
         "stays on 6881 as itself",
         "stays on 6881 under our peer id",
@@ -75,6 +82,10 @@ TORRENTS = {
         "taken out over http",
     )
 }
+
+# Many torrents with few peers, for what asks for all of them.
+SWARMS = [hashlib.sha1(b"swarm %d" % number).hexdigest() for number in range(200)]
+Counts = namedtuple("Counts", "seeders completed leechers")
 
 
 def free_port():
@@ -118,9 +129,9 @@ def end(process):
     process.wait()
 
 
-@pytest.fixture(scope="session")
-def opentracker():
-    """A running opentracker that lists the TORRENTS and no others: an OpenTracker of URLs."""
+@contextmanager
+def running_opentracker(info_hashes):
+    """Runs an opentracker that lists these and no others; yields an OpenTracker of URLs."""
     command = shutil.which("opentracker")
     if not command:
         pytest.skip("opentracker is not here: apt-get install opentracker")
@@ -128,7 +139,7 @@ def opentracker():
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         with open(os.path.join(folder, "white.txt"), "w") as whitelist:
-            whitelist.write("".join(t.info_hash + "\n" for t in TORRENTS.values()))
+            whitelist.write("".join(info_hash + "\n" for info_hash in info_hashes))
         for _ in range(START_ATTEMPTS):
             port = free_port()
             address = "{}:{}".format(OPENTRACKER_ADDRESS, port)
@@ -148,8 +159,22 @@ def opentracker():
 
 
 @pytest.fixture(scope="session")
+def opentracker():
+    """A running opentracker that lists the TORRENTS and no others: an OpenTracker of URLs."""
+    with running_opentracker([torrent.info_hash for torrent in TORRENTS.values()]) as urls:
+        yield urls
+
+
+@pytest.fixture(scope="session")
+def opentracker_of_swarms():
+    """A running opentracker that lists the SWARMS and no others: an OpenTracker of URLs."""
+    with running_opentracker(SWARMS) as urls:
+        yield urls
+
+
+@pytest.fixture(scope="session")
 def bittorrent_tracker():
-    """A running server of bittorrent-tracker: a BittorrentTracker of URLs."""
+    """A running server of bittorrent-tracker, which refuses one torrent: a BittorrentTracker."""
     node = shutil.which("node")
     folder = os.environ.get("BITTORRENT_TRACKER_DIR")
     if not node or not folder:
@@ -159,7 +184,10 @@ def bittorrent_tracker():
         )
     require_ipv6()
     process = subprocess.Popen(
-        [node, SERVER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+        [node, SERVER, folder, TORRENTS["refused"].info_hash],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
     )
     line = process.stdout.readline()
     if not line:
@@ -254,6 +282,54 @@ def client(new_client):
 def loopback_tracker():
     with LoopbackTracker([LOOPBACK_TRACKER_ADDRESS]) as tracker:
         yield tracker
+
+
+def join_swarms(url):
+    """Announces peers of a third of SWARMS over HTTP; returns {info hash: (seeders, leechers)}.
+
+    Not all of a list of 200 are found by opentracker: a torrent that is refused has nobody.
+    """
+    address = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=PATIENCE)
+    joined = dict.fromkeys(SWARMS, (0, 0))
+    for number, info_hash in enumerate(SWARMS[::3]):
+        seeders, leechers = number % 5, number // 5 % 4
+        for peer in range(seeders + leechers):
+            query = {
+                "info_hash": bytes.fromhex(info_hash),
+                "peer_id": "-XX0000-%012d" % peer,
+                "port": 1000 + peer,
+                "uploaded": 0,
+                "downloaded": 0,
+                "left": 0 if peer < seeders else 1,
+                "compact": 1,
+                "event": "started",
+            }
+            connection.request("GET", address.path + "?" + urllib.parse.urlencode(query))
+            with connection.getresponse() as response:
+                assert response.status == 200
+                if b"failure reason" not in response.read():
+                    joined[info_hash] = seeders, leechers
+            # opentracker closes it after each reply without a word.
+            connection.close()
+    return joined
+
+
+@pytest.fixture(scope="session")
+def swarms_of(bittorrent_tracker):
+    """A function that returns {info hash: Counts} of SWARMS on a tracker; peers join at first."""
+
+    @functools.lru_cache(maxsize=None)
+    def counts(tracker):
+        # As completed bittorrent-tracker gives the number of seeders, opentracker that of those
+        # that have said so.
+        as_completed = 1 if tracker == bittorrent_tracker else 0
+        return {
+            info_hash: Counts(seeders, as_completed * seeders, leechers)
+            for info_hash, (seeders, leechers) in join_swarms(tracker.http).items()
+        }
+
+    return counts
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""The scripts against the server of bittorrent-tracker, over IPv4 and IPv6."""
+"""The scripts against the server of bittorrent-tracker: UDP, HTTP and WebSocket, IPv4 and IPv6."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import http_tracker_client
 import pytest
+from http_tracker_client import HttpOptions, open_websocket, run_steps, websocket_announce
+
+PEER_ID = "-XX0000-000000000001"
 
 
 def as_peer(address):
@@ -156,7 +163,8 @@ def test_checker_says_ok_and_leaves_no_peer(
     stages = [[stage, {"Ok": None}] for stage in ("Setup", "Connect", "Announce", "Scrape")]
     report = result.json
     assert [entry["Udp"]["Ok"]["results"] for entry in report[:2]] == [stages] * 2
-    assert [entry["Http"]["Ok"]["results"] for entry in report[2:]] == [stages[2:]] * 2
+    assert [entry["Http"]["Ok"]["results"] for entry in report[2:4]] == [stages[2:]] * 2
+    assert [entry["Ws"]["Ok"]["results"] for entry in report[4:]] == [stages[1:]]
 
     def nobody():
         result = http_client("scrape", bittorrent_tracker.http, info_hash)
@@ -164,3 +172,108 @@ def test_checker_says_ok_and_leaves_no_peer(
 
     # The UDP announce that says stopped is not waited for by the checker.
     until(nobody)
+
+
+# WebSocket. A peer leaves with its connection, so that a peer to be seen has to keep one.
+
+
+@pytest.fixture
+def incomplete(bittorrent_tracker, http_client):
+    """A function that returns how many leechers the tracker counts, as its HTTP side says."""
+
+    def count(info_hash):
+        return http_client("scrape", bittorrent_tracker.http, info_hash).json[info_hash][
+            "incomplete"
+        ]
+
+    return count
+
+
+@pytest.fixture
+def stay(bittorrent_tracker):
+    """A function that joins a swarm as PEER_ID, and stays in it to the end of the test."""
+    connections = []
+
+    def join(info_hash):
+        question = websocket_announce(
+            bytes.fromhex(info_hash), PEER_ID.encode(), "started", uploaded=0, downloaded=0, left=1
+        )
+        deadline = time.monotonic() + 20
+        options = HttpOptions(4, "tests", [], tls=None, environ={}, trace=None)
+        websocket, answer = run_steps(
+            open_websocket(
+                bittorrent_tracker.ws,
+                options,
+                deadline,
+                http_tracker_client.ANNOUNCE_LIMIT,
+                lambda websocket: websocket.ask(question),
+            ),
+            deadline,
+        )
+        connections.append(websocket)
+        return answer
+
+    yield join
+    for websocket in connections:
+        websocket.stream.close()
+
+
+def test_websocket_announce_and_scrape(bittorrent_tracker, torrents, http_client, incomplete):
+    info_hash, other = torrents["left over ws"].info_hash, torrents["nobody has it"].info_hash
+    result = http_client("announce", bittorrent_tracker.ws, info_hash, "--left", 1)
+    assert (result.code, result.stderr) == (0, "")
+    assert result.json == {"complete": 0, "incomplete": 1, "interval": 120}
+    result = http_client("announce", bittorrent_tracker.ws, info_hash, "--event", "stopped")
+    assert (result.code, result.stderr) == (0, "")
+    assert incomplete(info_hash) == 0
+    result = http_client("scrape", bittorrent_tracker.ws, other, info_hash)
+    assert (result.code, result.stderr) == (0, "")
+    nobody = {"complete": 0, "downloaded": 0, "incomplete": 0}
+    assert result.json == {other: nobody, info_hash: nobody}
+
+
+def test_websocket_event_stopped_removes_the_peer(
+    bittorrent_tracker, torrents, http_client, incomplete, stay
+):
+    info_hash = torrents["left over ws"].info_hash
+    assert stay(info_hash)[b"incomplete"] == 1
+    assert incomplete(info_hash) == 1
+    scraped = http_client("scrape", bittorrent_tracker.ws, info_hash).json
+    assert scraped[info_hash]["incomplete"] == 1
+    leave = ["--event", "stopped", "--peer-id", PEER_ID, "--left", 1]
+    result = http_client("announce", bittorrent_tracker.ws, info_hash, *leave)
+    assert (result.code, result.json["incomplete"]) == (0, 0)
+    assert incomplete(info_hash) == 0
+
+
+def test_websocket_announce_that_is_refused(bittorrent_tracker, torrents, http_client, checker):
+    info_hash = torrents["refused"].info_hash
+    result = http_client("announce", bittorrent_tracker.ws, info_hash)
+    assert (result.code, result.json) == (1, {"failure reason": "disallowed torrent"})
+    (entry,) = checker(bittorrent_tracker.ws, "--info-hash", info_hash).json
+    connect, announce, scrape = entry["Ws"]["Err"]["results"]
+    assert connect == ["Connect", {"Ok": None}]
+    assert "disallowed torrent" in announce[1]["Err"]
+    assert scrape == ["Scrape", {"Ok": None}]
+
+
+def test_fifty_websocket_checks_at_once_by_two_checkers(
+    bittorrent_tracker, torrents, checker, incomplete, until
+):
+    info_hash = torrents["checked at once"].info_hash
+    # At as many addresses, since one address is asked four times at once and no more.
+    urls = [
+        bittorrent_tracker.ws.replace("127.0.0.1", "127.0.0.{}".format(number))
+        for number in range(1, 51)
+    ]
+
+    def run(_):
+        return checker(*urls, "--info-hash", info_hash)
+
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(run, range(2)))
+    stages = [[stage, {"Ok": None}] for stage in ("Connect", "Announce", "Scrape")]
+    for result in results:
+        assert (result.code, result.stderr) == (0, "")
+        assert [entry["Ws"]["Ok"]["results"] for entry in result.json] == [stages] * 50
+    until(lambda: incomplete(info_hash) == 0)
