@@ -7,11 +7,12 @@
 All trackers are on loopback, each at an address of its own in 127.0.0.0/8. The silent ones take
 datagrams or connections and never answer, so that a check of one takes the whole time-out; what
 counts is how little longer many take than one. The live ones are one server at all addresses.
-Live UDP trackers are also checked beside HTTP trackers that flood.
+Live UDP trackers are also checked beside HTTP trackers that flood, and one over wss:// beside one
+over https:// (the certificate is made by openssl).
 Then trackerping and torrentlib check lists of 100 and of 1,000 silent UDP trackers and a live
 one. They come from PyPI, each in a virtual environment of its own in the system's temporary
 directory, which later runs use again. Both send one connect request to each tracker and no more.
-Exit code 0: all limits hold; 1: one is broken. Needs Linux, and takes some six minutes.
+Exit code 0: all limits hold; 1: one is broken. Needs Linux, and takes some seven minutes.
 """
 import argparse
 import getpass
@@ -27,6 +28,8 @@ import threading
 import time
 from collections import namedtuple
 from contextlib import contextmanager
+from functools import partial
+from statistics import median
 
 from servers import server
 
@@ -48,6 +51,8 @@ CASES = [
     Case("silent HTTP", 1, None, None),
     Case("silent HTTP", 1000, 1.06, 44),
     Case("silent HTTP", 4000, 1.30, 80),
+    Case("silent WebSocket", 1, None, None),
+    Case("silent WebSocket", 1000, 1.06, None),
     Case("live UDP", 1000, None, None),
     Case("live HTTP", 1000, None, None),
 ]
@@ -128,6 +133,9 @@ Kind = namedtuple("Kind", "start scheme results")
 KINDS = {
     "silent UDP": Kind(silent_udp, "udp", ['["Connect",{"Err":"no reply to connect']),
     "silent HTTP": Kind(lambda: server(serve_silent_http), "http", ['"no whole reply in time"']),
+    "silent WebSocket": Kind(
+        lambda: server(serve_silent_http), "ws", ['["Connect",{"Err":"no whole reply in time"']
+    ),
     "live UDP": Kind(lambda: server(serve_live("udp_port")), "udp", ['{"Udp":{"Ok":{']),
     "live HTTP": Kind(lambda: server(serve_live("http_port")), "http", ['{"Http":{"Ok":{']),
 }
@@ -274,6 +282,69 @@ def measure_floods(python, folder):
     return misses
 
 
+# --- TLS ---
+
+
+def serve_tls(certificate, ready):
+    """Runs a tracker that speaks TLS, with the certificate and its key in a file."""
+    sys.path.insert(0, TESTS)
+    import ssl
+
+    from loopback_tracker import LoopbackTracker
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with LoopbackTracker(tls=context) as tracker:
+        ready.send(tracker.http_port)
+        signal.pause()
+
+
+def measure_tls(python, folder):
+    """Checks a tracker over WebSocket and over HTTP, both with TLS, in turn; returns the misses."""
+    runs = 11
+    certificate = os.path.join(folder, "certificate.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "1", "-subj", "/CN=localhost", "-addext"]
+    command += ["subjectAltName=IP:127.0.0.1", "-keyout", certificate, "-out"]
+    try:
+        with open(os.devnull, "w") as silence:
+            made = os.path.join(folder, "made.pem")
+            subprocess.check_call(command + [made], stdout=silence, stderr=silence)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print("\nTLS: not measured: {}".format(error))
+        return 0
+    with open(made) as public, open(certificate, "a") as file:
+        file.write(public.read())
+    titles = ("median s", "x https", "processor s", "peak MB", "x https")
+    title = "1 live tracker with TLS, {} runs".format(runs)
+    print("\n{:32}{:>9}{:>9}{:>13}{:>9}{:>9}".format(title, *titles))
+    misses = 0
+    found = {"https": [], "wss": []}
+    with server(partial(serve_tls, certificate)) as port:
+        for _ in range(runs):
+            for scheme, texts in (("https", ['{"Http":{"Ok":{']), ("wss", ['{"Ws":{"Ok":{'])):
+                path = write_list(folder, ["{}://127.0.0.1:{}/announce".format(scheme, port)])
+                command = checker_command(python, folder, path) + ["--cacert", made]
+                found[scheme].append(run(command, texts, 1))
+    base = None
+    for scheme, samples in found.items():
+        middle = Run(*(median(values) for values in list(zip(*samples))[:3]), failure=None)
+        base = base or middle
+        failures = [each.failure for each in samples if each.failure]
+        row = "  {:30}{:9.3f}{:9.2f}{:13.3f}{:9.1f}{:9.2f}  {}".format(
+            scheme,
+            middle.seconds,
+            middle.seconds / base.seconds,
+            middle.processor,
+            middle.memory,
+            middle.memory / base.memory,
+            "FAILED: " + failures[0] if failures else "",
+        )
+        print(row.rstrip(), flush=True)
+        misses += bool(failures)
+    return misses
+
+
 # --- other checkers ---
 
 
@@ -370,6 +441,7 @@ def main():
         for script in ("tracker_checker.py", "bencode.py"):
             shutil.copy(os.path.join(ROOT, script), folder)
         misses = measure_cases(cases, arguments.python, folder)
+        misses += measure_tls(arguments.python, folder)
         misses += measure_floods(arguments.python, folder)
         if not arguments.quick:
             compare(arguments.python, folder)
