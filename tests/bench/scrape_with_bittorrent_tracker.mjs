@@ -35,7 +35,7 @@ for (let at = 0; at < hashes.length; at += PER_REQUEST) {
 }
 
 const scrape = (announce, infoHash) => new Promise((resolve, reject) => {
-  Client.scrape({ announce, infoHash }, (error, found) => error ? reject(error) : resolve(found))
+  Client.scrape({ announce, infoHash: infoHash.map(each => Buffer.from(each, 'hex')) }, (error, found) => error ? reject(error) : resolve(found))
 })
 
 const print = (found, batch) => {
