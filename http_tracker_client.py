@@ -819,7 +819,7 @@ class FrameParser:
             return None
         if start > 2:
             length = int.from_bytes(buffer[2:start], "big")
-        if len(self._message) + length > self.limit:
+        if opcode < CLOSE and len(self._message) + length > self.limit:
             raise Failure("too_large", "a message of more bytes than are accepted")
         if len(buffer) < start + length:
             return None
@@ -1043,7 +1043,11 @@ def websocket_scrape(info_hashes: list) -> dict:
 
 
 def is_answer(message: dict, question: dict) -> bool:
-    """Whether a message answers a request: by its action, and an announce by its torrent."""
+    """Whether a message answers a request: by its action, and by its torrent.
+
+    Of a scrape one of the torrents is enough, or none at all: trackers leave out what they do not
+    know. So an answer that comes twice is not one to the next request.
+    """
     failed = b"failure reason" in message
     if b"offer" in message or b"answer" in message:
         return False
@@ -1053,7 +1057,11 @@ def is_answer(message: dict, question: dict) -> bool:
     action = question["action"]
     if message.get(b"action") != action.encode("ascii"):
         return False
-    if action == "scrape" or (failed and b"info_hash" not in message):
+    if action == "scrape":
+        files = message.get(b"files")
+        asked = {text.encode("latin-1") for text in question.get("info_hash", ())}
+        return not (asked and files and isinstance(files, dict) and asked.isdisjoint(files))
+    if failed and b"info_hash" not in message:
         return True
     return message.get(b"info_hash") == question["info_hash"].encode("latin-1")
 

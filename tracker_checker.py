@@ -603,16 +603,18 @@ def announce_counts(value: dict) -> tuple:
 def scrape_counts(value: dict) -> dict:
     """Returns {info hash: (seeders, completed, leechers)} of a scrape answer, None if not there."""
     return {
-        scraped_hash(key): numbers_of(counts, b"complete", b"downloaded", b"incomplete")
+        scraped_hash(key): numbers_of(
+            counts if isinstance(counts, dict) else {}, b"complete", b"downloaded", b"incomplete"
+        )
         for key, counts in value[b"files"].items()
-        if isinstance(counts, dict)
     }
 
 
 def numbers_of(value: dict, *keys) -> tuple:
     """Returns what a reply has for the keys, None for what is no number or not there."""
     found = map(value.get, keys)
-    return tuple(number if isinstance(number, int) else None for number in found)
+    # JSON's true and false are numbers to Python.
+    return tuple(number if type(number) is int else None for number in found)
 
 
 # The runner: the one loop in which all checks begin, advance and end.
@@ -621,7 +623,8 @@ class Stepper:
 
     steps are a generator that yields a Wait or a Lookup (both below, in the region steps). runner
     has the selector, whose data is the owner, and resolve(owner, lookup), which returns the
-    addresses, a Failure, or None: then answer() is called later. cut_short is the Failure that has
+    addresses, a Failure, or None: then answer() is called later, if not forget_lookup(owner) comes
+    before. cut_short is the Failure that has
     ended the steps before their time, which they hear of where they wait; None while there is none.
     """
 
@@ -695,6 +698,8 @@ class Stepper:
         if isinstance(self.wait, Wait):
             for sock in self.wait.events:
                 self.runner.selector.unregister(sock)
+        elif self.wait:
+            self.runner.forget_lookup(self.owner)
 
 
 class Lookups:
@@ -897,6 +902,10 @@ class Runner:
             return None
         return with_port(name.outcome, lookup.port)
 
+    def forget_lookup(self, check: Check) -> None:
+        """Notes that the steps of a check wait for no lookup any more."""
+        self._looking_up.pop(check, None)
+
     def _is_direct(self, target):
         """Whether an HTTP target is reached without a proxy: then its name is ours to look up."""
         try:
@@ -1094,6 +1103,8 @@ def open_files_available(wanted: int) -> int:
 
 # The swarms: how alive many torrents are, asked of many trackers by scrapes alone.
 URL_LENGTH = 2000  # characters that every server takes
+# So many fit into one packet, over IPv6 and PPPoE, too; 74 would be in two, which get lost.
+HASHES_PER_DATAGRAM = 70
 HASHES_PER_MESSAGE = 100  # of a scrape over WebSocket
 
 Counts = namedtuple("Counts", "seeders completed leechers")
@@ -1143,11 +1154,14 @@ class Torrent:
 
 
 class Question:
-    """A scrape that is under way: for which torrents, and after how many replies it was sent."""
+    """A scrape that is under way: for which torrents, and after how many replies it was sent.
+
+    proof says that it is asked to prove the order of replies.
+    """
 
     __slots__ = ("torrents", "replies_before", "proof")
 
-    def __init__(self, torrents, replies_before, proof=None):
+    def __init__(self, torrents, replies_before, proof=False):
         self.torrents = torrents
         self.replies_before = replies_before
         self.proof = proof
@@ -1167,10 +1181,12 @@ class Survey:
 
     What a reply has no entry for is asked for again, once and by itself; so is what was refused
     together with others. A tracker from which nothing at all came while a request timed out is not
-    asked further, nor one whose last three requests have failed.
+    asked further, nor one whose last three requests have failed, nor one that has refused a hundred
+    torrents and answered for none.
     """
 
     MOST_FAILURES = 3
+    MOST_REFUSALS = 100
 
     def __init__(self, tracker: Target, torrents: list, room: int, cost, on_outcome):
         self.tracker = tracker
@@ -1183,6 +1199,8 @@ class Survey:
         self._under_way = set()
         self._replies = 0
         self._failures = 0  # since the last reply
+        self._refusals = 0  # of single torrents, before the first answer
+        self._has_answered = False
 
     def next_question(self):
         question = self._choose()
@@ -1192,8 +1210,12 @@ class Survey:
 
     def take_counts(self, question: Question, counts: dict) -> None:
         """Takes a reply that names its hashes: {info hash: (seeders, completed, leechers)}."""
+        if counts and counts.keys().isdisjoint(question.info_hashes):
+            self.fail(question, Failure("invalid_response", "it answers for other torrents"))
+            return
         if not self._end(question):
             return
+        self._has_answered = True
         for torrent in question.torrents:
             found = counts.get(torrent.info_hash)
             if found == (None, None, None):
@@ -1207,8 +1229,14 @@ class Survey:
 
     def refuse(self, question: Question, failure: "Failure") -> None:
         """Takes the tracker's word that it does not answer a question."""
-        if self._end(question):
-            self._drop(question, failure, alone=len(question.torrents) > 1)
+        if not self._end(question):
+            return
+        together = len(question.torrents) > 1
+        self._drop(question, failure, alone=together)
+        if not together and not self._has_answered:
+            self._refusals += 1
+            if self._refusals == self.MOST_REFUSALS:
+                self.give_up(failure)
 
     def fail(self, question: Question, failure: "Failure") -> None:
         """Takes the Failure of a question that no answer came to."""
@@ -1250,6 +1278,7 @@ class Survey:
         return True
 
     def _drop(self, question, failure, alone):
+        """Lets the torrents of a question be asked for by themselves, or settles them."""
         for torrent in question.torrents:
             if alone:
                 self._alone.append(torrent)
@@ -1273,104 +1302,106 @@ class UdpSurvey(Survey):
     """A survey over UDP, whose replies have counts in an order, and no hashes (BEP 15).
 
     The order should be that of the request, but some trackers have one of their own. Where all
-    entries of a reply are alike it does not matter. Else it is proved: a reply with unlike entries
-    is asked for again in reverse, and the torrent with its rarest entry by itself. By chance a
-    tracker without any order passes that once in as many times as the entries have arrangements;
-    the order is believed when that is less than once in a million, after one proof or several.
-    What was in doubt is then read in order. Where three proofs have failed (one may, since swarms
-    change while they are asked about), or there are too few torrents for a proof, each torrent is
-    asked for by itself; so are those of a reply with more or fewer entries than were asked for.
+    entries of a reply are alike it does not matter. Else it is proved before it is believed: a
+    reply with unlike entries is asked for again in an order drawn at random, and the entries have
+    to come back in that order. A tracker with another order passes by chance, once in as many times
+    as the entries have arrangements; so proofs go on until that is less than once in a million.
+    Meanwhile replies with unlike entries are in doubt, and are then read in order. Where three
+    proofs have failed (one may, since swarms change while they are asked about), or there are too
+    few torrents for a proof, each is asked for by itself; so are those of a reply with more or
+    fewer entries than were asked for.
     """
 
     CHANCES = 10 ** 6
     FAILED_PROOFS = 3
 
     def __init__(self, tracker, torrents, on_outcome):
-        super().__init__(tracker, torrents, HASHES_PER_SCRAPE, lambda info_hash: 1, on_outcome)
+        room = HASHES_PER_DATAGRAM
+        super().__init__(tracker, torrents, room, lambda info_hash: 1, on_outcome)
         self._in_order = None  # whether replies are, None while that is not known
         self._in_doubt = deque()  # replies: (torrents, entries, arrangements)
-        self._proof = None  # the reply that is being proved
-        self._spot = None  # the position of the entry that is next asked for by itself
+        self._on_trial = None  # the reply that is asked for again
         self._proved = []  # replies that have passed
-        self._chances = 1
+        self._chances = 1  # in which a tracker without order would have passed once
         self._failed_proofs = 0
 
     def take_entries(self, question: Question, entries: list) -> None:
         """Takes a reply that has entries in an order: [(seeders, completed, leechers)]."""
         if not self._end(question):
             return
+        self._has_answered = True
         torrents = question.torrents
         if question.proof:
-            self._go_on_with_proof(entries)
+            self._end_proof(torrents, entries)
         elif len(torrents) == 1 and len(entries) <= 1:
             self._settle(torrents[0], entries[0] if entries else NOT_LISTED)
         elif len(torrents) == 1:
             text = "{} entries for one info hash".format(len(entries))
             self._settle(torrents[0], Failure("invalid_response", text))
         elif len(entries) != len(torrents):
-            # It may be that the tracker answers for so many and no more, as aquatic does for 70.
+            # It may be that the tracker answers for so many and no more.
             self.room = min(self.room, max(1, len(entries)))
             self._alone.extend(torrents)
         elif self._in_order or len(set(entries)) == 1:
             self._settle_in_order(torrents, entries)
-        elif self._in_order is None and entries != entries[::-1]:
+        elif self._in_order is None:
             self._in_doubt.append((torrents, entries, count_arrangements(entries)))
         else:
             self._alone.extend(torrents)
 
     def _choose(self):
-        if self._in_order is None and self._proof is None:
-            self._begin_proof()
-        if self._proof and not any(question.proof for question in self._under_way):
-            torrents = self._proof[0]
-            asked = torrents[::-1] if self._spot is None else [torrents[self._spot]]
-            return Question(asked, self._replies, proof=True)
+        if self._in_order is None and self._on_trial is None:
+            if self._could_prove():
+                self._on_trial = self._in_doubt.popleft()
+                torrents = self._on_trial[0]
+                drawn = random.sample(torrents, len(torrents))
+                return Question(drawn, self._replies, proof=True)
+            if not self._waiting and not self._under_way:
+                self._forget_order()
         return super()._choose()
 
-    def _begin_proof(self):
-        """Takes up a reply that is in doubt, where all of them together would be believed."""
+    def _could_prove(self):
+        """Whether the replies that are in doubt, all together, would be enough."""
         chances = self._chances
         for _, _, arrangements in self._in_doubt:
             chances *= arrangements
             if chances >= self.CHANCES:
-                self._proof, self._spot = self._in_doubt.popleft(), None
-                return
-        if not self._waiting and not self._under_way:
-            self._read_alone()
+                return True
+        return False
 
-    def _go_on_with_proof(self, entries):
-        torrents, in_doubt, arrangements = self._proof
-        if self._spot is None and entries == in_doubt[::-1]:
-            self._spot = rarest(in_doubt)
-        elif self._spot is not None and entries == [in_doubt[self._spot]]:
-            self._proved.append(self._proof)
-            self._proof = None
-            self._chances *= arrangements
-            if self._chances >= self.CHANCES:
-                self._in_order = True
-                for reply in self._take_doubtful():
-                    self._settle_in_order(reply[0], reply[1])
-        else:
+    def _end_proof(self, torrents, entries):
+        """Compares the reply on trial with its entries in the order that was drawn."""
+        first_torrents, first_entries, arrangements = self._on_trial
+        expected = dict(zip(first_torrents, first_entries))
+        if entries != [expected[torrent] for torrent in torrents]:
             self._fail_proof()
+            return
+        self._proved.append(self._on_trial)
+        self._on_trial = None
+        self._chances *= arrangements
+        if self._chances >= self.CHANCES:
+            self._in_order = True
+            for reply in self._take_doubtful():
+                self._settle_in_order(reply[0], reply[1])
 
     def _fail_proof(self):
         self._failed_proofs += 1
         self._chances = 1
-        for reply in self._proved + [self._proof]:
+        for reply in self._proved + [self._on_trial]:
             self._alone.extend(reply[0])
-        self._proved, self._proof = [], None
+        self._proved, self._on_trial = [], None
         if self._failed_proofs == self.FAILED_PROOFS:
-            self._read_alone()
+            self._forget_order()
 
-    def _read_alone(self):
-        """Gives the order up: all that is in doubt is asked for again, each by itself."""
+    def _forget_order(self):
+        """All that is in doubt, and all that is to come, is asked for by itself."""
         self._in_order = False
         for reply in self._take_doubtful():
             self._alone.extend(reply[0])
 
     def _drop(self, question, failure, alone):
         if question.proof:
-            # The torrents of it have their reply; it is only that it cannot be believed.
+            # Its torrents have their reply; it is only that it cannot be believed.
             self._fail_proof()
         else:
             super()._drop(question, failure, alone)
@@ -1382,11 +1413,9 @@ class UdpSurvey(Survey):
         return found
 
     def _take_open(self):
-        if self._proof:
-            self._in_doubt.append(self._proof)
-            self._proof = None
-        self._under_way = {question for question in self._under_way if not question.proof}
+        # The torrents of a reply on trial are those of the question that is under way for it.
         doubtful = [torrent for reply in self._take_doubtful() for torrent in reply[0]]
+        self._on_trial = None
         return doubtful + super()._take_open()
 
     def _settle_in_order(self, torrents, entries):
@@ -1402,21 +1431,19 @@ def count_arrangements(entries: list) -> int:
     return arrangements
 
 
-def rarest(entries: list) -> int:
-    """Returns the position of the rarest entry among those that differ from their mirror's."""
-    times = Counter(entries)
-    unlike = [index for index, entry in enumerate(entries) if entry != entries[-1 - index]]
-    return min(unlike, key=lambda index: times[entries[index]])
-
-
 class SwarmCheck(Check):
-    """A tracker that is asked for many torrents, by as many of these as ask it at a time."""
+    """A tracker that is asked for many torrents: all over one socket, or once over HTTP.
 
-    __slots__ = ("survey",)
+    Over HTTP each of these asks one question and is followed by another, so that the trackers of a
+    host have their turns.
+    """
 
-    def __init__(self, survey: Survey, submitted_at: float):
-        super().__init__(survey.tracker, lambda result: None, submitted_at)
+    __slots__ = ("survey", "runner")
+
+    def __init__(self, survey: Survey, runner: "Runner"):
+        super().__init__(survey.tracker, lambda result: None, time.monotonic())
         self.survey = survey
+        self.runner = runner
 
     def begin(self, runner: "Runner", now: float) -> None:
         """Starts to ask; it ends by itself, since each request has the time-out."""
@@ -1435,21 +1462,21 @@ class SwarmCheck(Check):
 
 def start_survey(tracker: Target, torrents: list, on_outcome, runner: "Runner") -> None:
     """Has a tracker asked for torrents; one that cannot be asked has failed for all of them."""
-    problem, workers = tracker.problem, 1
+    problem, at_a_time = tracker.problem, 1
     if tracker.kind == UDP:
         survey = UdpSurvey(tracker, torrents, on_outcome)
     elif tracker.kind == WS:
         survey = Survey(tracker, torrents, HASHES_PER_MESSAGE, lambda info_hash: 1, on_outcome)
     else:
-        url, workers = tracker.url or "", runner.PER_HOST
+        url, at_a_time = tracker.url or "", runner.PER_HOST
         survey = Survey(tracker, torrents, URL_LENGTH - len(url), length_in_query, on_outcome)
         if not problem and not scraping(tracker, []):
             problem = "it has no scrape URL (BEP 48)"
     if problem:
         survey.give_up(Failure("unsupported", problem))
         return
-    for _ in range(min(workers, len(torrents))):
-        runner.submit_check(SwarmCheck(survey, time.monotonic()))
+    for _ in range(min(at_a_time, len(torrents))):
+        runner.submit_check(SwarmCheck(survey, runner))
 
 
 def length_in_query(info_hash: bytes) -> int:
@@ -1569,14 +1596,20 @@ def exchange_datagrams(sock, exchange: "Exchange", trace):
 
 
 def survey_http(check: SwarmCheck, settings: Settings):
-    """Steps that ask over HTTP, one request after another."""
+    """Steps that ask one question over HTTP; as long as there is one, another check follows."""
     question = check.survey.next_question()
-    while question:
-        deadline = time.monotonic() + settings.timeout
-        url = scraping(check.target, question.info_hashes)
+    if question is None:
+        return
+    deadline = time.monotonic() + settings.timeout
+    url = scraping(check.target, question.info_hashes)
+    try:
         fetching = fetch(url, settings.http, deadline, CHECK_LIMIT, read_scrape)
-        yield from answer_question(check, question, fetching, deadline)
-        question = check.survey.next_question()
+        _, counts = yield from within(fetching, deadline)
+        check.survey.take_counts(question, counts)
+    except Failure as failure:
+        take_failure(check, question, failure)
+    if not check.survey.given_up:
+        check.runner.submit_check(SwarmCheck(check.survey, check.runner))
 
 
 def read_scrape(response: "HttpResponse") -> dict:
@@ -1586,25 +1619,46 @@ def read_scrape(response: "HttpResponse") -> dict:
     return scrape_counts(reply)
 
 
+def take_failure(check: SwarmCheck, question: Question, failure: "Failure") -> None:
+    """Tells a survey what became of a question over TCP that has no answer."""
+    if check.work.cut_short:
+        check.survey.give_up(failure)
+    elif failure.kind == "failure_reason":
+        check.survey.refuse(question, failure)
+    else:
+        check.survey.fail(question, failure)
+
+
 def survey_websocket(check: SwarmCheck, settings: Settings):
     """Steps that ask over WebSocket, on one connection for as long as it stands."""
-    websocket = None
-    question = check.survey.next_question()
+    survey, websocket = check.survey, None
+    question = survey.next_question()
     try:
         while question:
             deadline = time.monotonic() + settings.timeout
-            scrape = partial(scrape_over, message=websocket_scrape(question.info_hashes))
-            if websocket is None:
-                asking = open_websocket(
-                    check.target.url, settings.http, deadline, CHECK_LIMIT, scrape
-                )
+            ask = partial(scrape_over, info_hashes=question.info_hashes)
+            was_open = websocket is not None
+            try:
+                if not was_open:
+                    asking = open_websocket(
+                        check.target.url, settings.http, deadline, CHECK_LIMIT, ask
+                    )
+                    websocket, outcome = yield from within(asking, deadline)
+                else:
+                    outcome = yield from within(ask(websocket), deadline)
+            except Failure as failure:
+                if was_open:
+                    websocket.stream.close()
+                    websocket = None
+                    if failure.kind == "invalid_response" and not check.work.cut_short:
+                        # Some trackers close after an answer: it is asked once more, from anew.
+                        continue
+                outcome = failure
+            if isinstance(outcome, Failure):
+                take_failure(check, question, outcome)
             else:
-                asking = ask_again(websocket, scrape)
-            left = websocket
-            websocket = yield from answer_question(check, question, asking, deadline)
-            if left and not websocket:
-                left.stream.close()
-            question = check.survey.next_question()
+                survey.take_counts(question, outcome)
+            question = survey.next_question()
         if websocket:
             yield from websocket.close()
     finally:
@@ -1612,36 +1666,19 @@ def survey_websocket(check: SwarmCheck, settings: Settings):
             websocket.stream.close()
 
 
-def scrape_over(websocket: "WebSocket", message: dict):
-    """Steps that scrape; they return {info hash: (seeders, completed, leechers)}, or Failure."""
-    reply = yield from websocket.ask(message)
-    require_scrape(reply, 200)
-    return scrape_counts(reply)
+def scrape_over(websocket: "WebSocket", info_hashes: list):
+    """Steps that scrape; they return {info hash: (seeders, completed, leechers)}.
 
-
-def ask_again(websocket: "WebSocket", scrape):
-    """Steps that return what open_websocket() does, for a connection that stands already."""
-    return websocket, (yield from scrape(websocket))
-
-
-def answer_question(check: SwarmCheck, question: Question, asking, deadline: float):
-    """Steps that run others, which return (what was asked, counts), and tell the survey.
-
-    They return what was asked, None where no answer came.
+    Or the Failure of a refusal, which leaves the connection as it is; they raise others.
     """
-    survey = check.survey
+    reply = yield from websocket.ask(websocket_scrape(info_hashes))
     try:
-        asked, counts = yield from within(asking, deadline)
+        require_scrape(reply, 200)
     except Failure as failure:
-        if check.work.cut_short:
-            survey.give_up(failure)
-        elif failure.kind == "failure_reason":
-            survey.refuse(question, failure)
-        else:
-            survey.fail(question, failure)
-        return None
-    survey.take_counts(question, counts)
-    return asked
+        if failure.kind != "failure_reason":
+            raise
+        return failure
+    return scrape_counts(reply)
 
 
 def within(steps, deadline: float):
@@ -1723,8 +1760,10 @@ class Inputs:
     stands. own_hash is the info hash of the first magnet link or .torrent; broken is a
     ConfigurationError for the first one that cannot be read or names no tracker. given_twice
     counts what was given once more and is checked once, skipped has a Skipped for each document
-    with lines that name no tracker.
+    with lines that name no tracker. wanted is what a line should have, in a word.
     """
+
+    wanted = "tracker"
 
     def __init__(self):
         self.targets = []
@@ -1833,7 +1872,7 @@ class Inputs:
                 pass
         is_page = content.startswith("<") and not BEGIN.match(content, 1)
         if is_page or not self.add_lines(texts):
-            raise ValueError(show_nothing(text))
+            raise ValueError(show_nothing(text, self.wanted))
 
     def add_lines(self, texts: list) -> bool:
         """Adds what the lines of texts name; returns whether that is anything."""
@@ -1930,9 +1969,13 @@ class SwarmInputs(Inputs):
     or .torrent that cannot be read.
     """
 
+    wanted = "tracker, and no info hash that stands alone"
+
     HASH = re.compile(
-        "(?:urn:btih:)?(?:[0-9a-f]{40}|[a-z2-7]{32})|(?:urn:btmh:1220)?[0-9a-f]{64}", re.IGNORECASE
+        "(?:urn:btih:)?(?:[0-9a-f]{40}|[a-z2-7]{32})|(?:urn:btmh:1220)?[0-9a-f]{64}",
+        re.IGNORECASE | re.ASCII,
     )
+    AROUND = "\"'`,;*-\u2022"  # what a list may have around a hash, beside white space
 
     def __init__(self):
         super().__init__()
@@ -1980,7 +2023,8 @@ class SwarmInputs(Inputs):
             super().add_entry(text)
 
     def find_entries(self, line: str) -> list:
-        return [line] if self.is_hash(line) else super().find_entries(line)
+        text = line.strip(BLANKS + self.AROUND)
+        return [text] if self.is_hash(text) else super().find_entries(line)
 
     def is_hash(self, text: str) -> bool:
         return self.HASH.fullmatch(text) is not None
@@ -1990,7 +2034,7 @@ class SwarmInputs(Inputs):
         if info_hash in self.torrents:
             self.given_twice += 1
         torrent = self.torrents.setdefault(info_hash, Torrent(info_hash, name))
-        torrent.name = torrent.name or name
+        torrent.name = torrent.name or name or None
         own = self.own_trackers.setdefault(info_hash, {}) if texts else {}
         for text in texts:
             for entry in split_entry(text):
@@ -2216,12 +2260,12 @@ def unquote_utf8(text: str) -> str:
     return re.sub(character.format(next_byte), decode, text, flags=re.IGNORECASE)
 
 
-def show_nothing(text: str) -> str:
+def show_nothing(text: str, wanted: str) -> str:
     """Returns what is wrong with a text in which there is nothing to check."""
     begin = excerpt(text.strip("\ufeff \t\r\n")[:100])
     if not begin:
         return "nothing to check: trackers in a text of any kind, JSON or a .torrent are expected"
-    what = "it is a page, and no list" if begin.startswith("<") else "it names no tracker"
+    what = "it is a page, and no list" if begin.startswith("<") else "it names no " + wanted
     hint = " (gzip: unpack it first)" if text.startswith("\x1f\x8b") else ""
     return "{}; it begins with: {}{}".format(what, begin, hint)
 
@@ -2867,7 +2911,8 @@ def torrent_to_ndjson(torrent: Torrent, labels: dict) -> str:
 
 def report_torrents_table(torrents: list, columns: int = None) -> str:
     """Returns an aligned table with a row for each torrent and a line of totals."""
-    rows = [("SEEDERS", "LEECHERS", "COMPLETED", "TRACKERS", "TORRENT")]
+    # Short, so that a hash has room in a terminal of 80 columns.
+    rows = [("SEED", "LEECH", "DONE", "ANSWERS", "TORRENT")]
     for torrent in torrents:
         numbers = [torrent.most(0), torrent.most(2), torrent.most(1)]
         answered = "{} of {}".format(len(torrent.answers), len(torrent.trackers))
@@ -3365,6 +3410,56 @@ def strip_of(probes) -> str:
 
 
 # The output: a file or stdout, and the progress line on a terminal.
+class LineWriter:
+    """Writes to stdout in a thread of its own, so that a slow reader holds up no check.
+
+    write() returns whether there is still a reader, as far as that is known; it and close(), which
+    waits until all is written, raise the Failure (output_failed) that the thread has met.
+    """
+
+    def __init__(self):
+        self._texts = deque()
+        self._change = threading.Condition()
+        self._closed = False
+        self._has_reader = True
+        self._failure = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def write(self, text: str) -> bool:
+        if self._failure:
+            raise self._failure
+        with self._change:
+            self._texts.append(text)
+            self._change.notify()
+        if not self._thread.ident:
+            self._thread.start()
+        return self._has_reader
+
+    def close(self) -> None:
+        with self._change:
+            self._closed = True
+            self._change.notify()
+        if self._thread.ident:
+            self._thread.join()
+        if self._failure:
+            raise self._failure
+
+    def _work(self):
+        while True:
+            with self._change:
+                while not self._texts and not self._closed:
+                    self._change.wait()
+                text = "".join(self._texts)
+                self._texts.clear()
+            if not text:
+                return
+            try:
+                self._has_reader = write_stdout(text)
+            except Failure as failure:
+                self._failure = failure
+                return
+
+
 class Progress:
     """One line on a terminal's stderr that says how far the run is; it is gone at the end."""
 
@@ -3783,7 +3878,8 @@ examples:
   %(prog)s swarms *.torrent --min-seeders 3 --format table > few || mail -s few me@example.org < few
 
 The counts of a torrent are the largest that any of its trackers says, null where none answered.
-Nobody joins a swarm for it.
+Nobody joins a swarm for it. --timeout is for each request here, and a tracker from which nothing
+comes in that time is not asked further.
 
 exit codes:
   0 the run is complete, 1 a torrent has fewer seeders than --min-seeders, or the report could not
@@ -4042,8 +4138,9 @@ def collect_inputs(arguments, inputs: Inputs) -> None:
     read_inputs(inputs, arguments.inputs, arguments.config_path, arguments.targets, os.environ)
     inputs.require_enough()
     for source, lines, first in inputs.skipped:
-        text = "{} {} no tracker, the first: {}"
-        message = text.format(lines, "line names" if lines == 1 else "lines name", first)
+        text = "{} {} no {}, the first: {}"
+        names = "line names" if lines == 1 else "lines name"
+        message = text.format(lines, names, inputs.wanted, first)
         write_record("warning", kind="lines_skipped", source=source, lines=lines, message=message)
 
 
@@ -4142,14 +4239,17 @@ def run_checks(arguments, targets: list) -> int:
     if show_progress(arguments):
         runner.tick = progress.draw
 
+    lines = LineWriter()
+
     def on_result(result):
         progress.count(result)
         if streaming:
-            write_stdout(result_to_ndjson(result, arguments.labels))
+            lines.write(result_to_ndjson(result, arguments.labels))
 
     groups = [runner.submit(target, on_result) for target in targets]
     runner.run()
     progress.clear()
+    lines.close()
     results = [check.result for checks in groups for check in checks]
     elapsed = time.monotonic() - began
     text, code = render(results, arguments, streamed=streaming, elapsed=elapsed)
@@ -4166,10 +4266,12 @@ def run_swarms(arguments, swarms: tuple) -> int:
     if show_progress(arguments):
         runner.tick = progress.draw
 
+    lines = LineWriter()
+
     def on_torrent(torrent):
         progress.done += 1
         if streaming:
-            write_stdout(torrent_to_ndjson(torrent, arguments.labels))
+            lines.write(torrent_to_ndjson(torrent, arguments.labels))
 
     def on_outcome(torrent, tracker, outcome):
         progress.outcomes += not isinstance(outcome, Failure)
@@ -4183,6 +4285,7 @@ def run_swarms(arguments, swarms: tuple) -> int:
         start_survey(tracker, its_torrents, on_outcome, runner)
     runner.run()
     progress.clear()
+    lines.close()
     return finish(*render_torrents(torrents, arguments, streamed=streaming), arguments, runner)
 
 
@@ -4197,9 +4300,11 @@ def run_monitor(arguments, targets: list) -> int:
     runner = make_runner(arguments, targets)
     on_signals(runner.interrupt, hangup=True)
 
+    lines = LineWriter()
+
     def on_probe(tally, result):
         record = tally.add(result)
-        if not write_probe(arguments, record, result):
+        if not write_probe(arguments, record, result, lines):
             # Nobody is left to read the probes, as after `| head`.
             runner.interrupt(signal.SIGTERM)
         if file:
@@ -4215,6 +4320,7 @@ def run_monitor(arguments, targets: list) -> int:
     monitor.start(began)
     # It lasts its whole duration, so that one run after another keeps the rate.
     runner.run(until=began + arguments.duration)
+    lines.close()
     message = "monitor interrupted" if runner.interrupted else "monitor completed"
     text = to_json_text(monitor.summary(message), pretty=False) + "\n"
     if arguments.format == "table":
@@ -4231,18 +4337,18 @@ def run_monitor(arguments, targets: list) -> int:
     return 0
 
 
-def write_probe(arguments, record: dict, result: Result) -> bool:
-    """Writes a probe as the format has it, to stdout or as a record to stderr.
+def write_probe(arguments, record: dict, result: Result, lines: LineWriter) -> bool:
+    """Writes a probe as the format has it, to the lines of stdout or as a record to stderr.
 
     Returns whether there is still a reader.
     """
     if arguments.format == "ndjson":
-        return write_stdout(result_to_ndjson(result, arguments.labels))
+        return lines.write(result_to_ndjson(result, arguments.labels))
     if arguments.format == "table":
         # They go there also where the table at the end goes into a file.
         columns = terminal_columns(sys.stdout) if is_terminal(sys.stdout) else None
         line = probe_line(result, record["elapsed_ms"], columns, wants_colour(arguments))
-        return write_stdout(line)
+        return lines.write(line)
     if arguments.labels:
         record = dict(record, labels=arguments.labels)
     write_stderr(to_json_text(record, pretty=False))
@@ -5616,7 +5722,7 @@ class FrameParser:
             return None
         if start > 2:
             length = int.from_bytes(buffer[2:start], "big")
-        if len(self._message) + length > self.limit:
+        if opcode < CLOSE and len(self._message) + length > self.limit:
             raise Failure("too_large", "a message of more bytes than are accepted")
         if len(buffer) < start + length:
             return None
@@ -5840,7 +5946,11 @@ def websocket_scrape(info_hashes: list) -> dict:
 
 
 def is_answer(message: dict, question: dict) -> bool:
-    """Whether a message answers a request: by its action, and an announce by its torrent."""
+    """Whether a message answers a request: by its action, and by its torrent.
+
+    Of a scrape one of the torrents is enough, or none at all: trackers leave out what they do not
+    know. So an answer that comes twice is not one to the next request.
+    """
     failed = b"failure reason" in message
     if b"offer" in message or b"answer" in message:
         return False
@@ -5850,7 +5960,11 @@ def is_answer(message: dict, question: dict) -> bool:
     action = question["action"]
     if message.get(b"action") != action.encode("ascii"):
         return False
-    if action == "scrape" or (failed and b"info_hash" not in message):
+    if action == "scrape":
+        files = message.get(b"files")
+        asked = {text.encode("latin-1") for text in question.get("info_hash", ())}
+        return not (asked and files and isinstance(files, dict) and asked.isdisjoint(files))
+    if failed and b"info_hash" not in message:
         return True
     return message.get(b"info_hash") == question["info_hash"].encode("latin-1")
 

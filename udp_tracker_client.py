@@ -682,7 +682,7 @@ def parse_tracker(text: str) -> "Url":
     """Returns the Url of udp://host:port[/path][?query] or host:port, or raises ValueError."""
     url = split_url(text if "://" in text else "udp://" + text)
     if url.scheme != "udp":
-        message = "scheme {!r} is not udp; http_tracker_client.py is for http and https"
+        message = "scheme {!r} is not udp; http_tracker_client.py is for http, https, ws and wss"
         raise ValueError(message.format(url.scheme))
     if url.port is None:
         raise ValueError("the port is missing, often 6969; udp://host:port is expected")

@@ -884,6 +884,11 @@ async def upgrade_and_close(exchange):
     await exchange.close(ws_close(1001, "going away"))
 
 
+async def answer_and_end(exchange):
+    await exchange.respond()
+    exchange.end()
+
+
 def say(change):
     """The right answer, but its dictionary is changed by a function; failures are as they were."""
     async def do(exchange):
@@ -1098,6 +1103,7 @@ enter_ws_faults(("announce", "scrape"), [
     ("reset-in-message", "half of an answer, then a TCP reset",
      send(ws_frame(HALF, length=120), reset)),
     ("close", "closes the TCP connection in place of an answer, as aquatic does", end),
+    ("close-after-answer", "the answer, and then the end of the connection", answer_and_end),
     ("reset", "breaks the connection off with a TCP reset", reset),
     ("close-1000", "a close frame 1000 in place of an answer", close(ws_close(1000))),
     ("close-1001", "a close frame 1001 with a reason in place of an answer",

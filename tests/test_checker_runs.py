@@ -718,4 +718,6 @@ def test_counts_of_http_replies():
         reply = {b"files": {b"\xff" * 20: {}, key: entry}}
         assert tracker_checker.scrape_counts(reply)[HASH] == (2, None, None)
     assert HASH not in tracker_checker.scrape_counts({b"files": {HASH[:19]: entry}})
-    assert tracker_checker.scrape_counts({b"files": {HASH: 1}}) == {}
+    assert tracker_checker.scrape_counts({b"files": {HASH: 1}}) == {HASH: (None, None, None)}
+    true = {b"files": {HASH: {b"complete": True}}}
+    assert tracker_checker.scrape_counts(true) == {HASH: (None, None, None)}

@@ -291,6 +291,7 @@ silent-in-message                 timeout               timeout
 close-in-message                  invalid               error
 reset-in-message                  invalid               error
 close                             invalid               error          no WebSocket tracker
+close-after-answer                ok                    partial
 reset                             invalid               error
 close-1000                        invalid               error          1000
 close-1001                        invalid               error          1001 going away
@@ -377,8 +378,8 @@ scrape-name-control-characters    ok                    ok
 missing-files                     ok/invalid+json       partial
 files-not-a-dictionary            ok/invalid+json       partial
 files-of-numbers                  ok                    ok
-odd-hashes                        ok/short              ok
-short-hashes                      ok/short              ok
+odd-hashes                        ok/timeout            partial
+short-hashes                      ok/timeout            partial
 scrape-large-message              ok/too_large|timeout  partial
 """
 # Over TLS the same has to come of what the bytes under it, or their end, could change.

@@ -12,7 +12,7 @@ import subprocess
 
 import bencode
 import pytest
-from helpers import SOON, START, json_lines, only_record, requests_of 
+from helpers import SOON, json_lines, only_record, requests_of 
 from loopback_tracker import LoopbackTracker, made_up_counts, made_up_info_hash
 
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
@@ -150,10 +150,10 @@ def test_the_table(swarms, counting, tmp_path):
     inputs = [HASH, OTHER_HASH, tmp_path / "a.torrent", counting.udp_url, CLOSED]
     result = swarms(*inputs, "--format", "table")
     assert result.stdout == """\
-SEEDERS  LEECHERS  COMPLETED  TRACKERS  TORRENT
-      3         1          7    1 of 2  {}
-      0         5          2    1 of 2  {}
-      0         0          0    1 of 2  nobody\\x1b[31m
+SEED  LEECH  DONE  ANSWERS  TORRENT
+   3      1     7   1 of 2  {}
+   0      5     2   1 of 2  {}
+   0      0     0   1 of 2  nobody\\x1b[31m
 3 torrents, 2 without seeders, 0 not known; 1 of 2 trackers answered
 """.format(HASH, OTHER_HASH)
 
@@ -206,11 +206,14 @@ def test_torrents_are_asked_for_at_their_own_trackers_and_at_those_given(swarms,
         HASH + "0" * 24,
         "urn:btmh:1220" + HASH + "0" * 24,
         "magnet:?xt=urn:btih:" + HASH,
+        "- " + HASH + ",",
+        '"{}"'.format(HASH),
     ],
 )
 def test_ways_to_give_an_info_hash(swarms, counting, given):
-    entry, = swarms(given, counting.udp_url).json
-    assert (entry["info_hash"], entry["seeders"]) == (HASH, 3)
+    if given[0].isalnum():
+        entry, = swarms(given, counting.udp_url).json
+        assert (entry["info_hash"], entry["seeders"]) == (HASH, 3)
     entry, = swarms("-", counting.udp_url, stdin="# a list\n{}  # this one\n".format(given)).json
     assert entry["info_hash"] == HASH
 
@@ -303,14 +306,62 @@ def test_nor_under_loss(swarms, fault):
     require_no_wrong_count(result, 500, missing=150)
 
 
-@pytest.mark.parametrize("fault", ["none", "scrape-known", "scrape-reversed",
-                                   "scrape-extra", "scrape-first-70"])
+@pytest.mark.parametrize(
+    "fault",
+    ["none", "twice", "scrape-known", "scrape-reversed", "scrape-extra", "scrape-first-70"],
+)
 def test_many_over_websocket(swarms, tracker, fault):
     tracker.make_up_torrents(400)
     tracker.ws_fault = fault
     result = swarms("-", tracker.ws_url, stdin=many(400))
     require_no_wrong_count(result, 400)
     assert len(requests_of(tracker, "upgrade")) == 1
+
+
+def test_a_connection_that_ends_after_each_answer_is_opened_anew(swarms, tracker):
+    tracker.make_up_torrents(400)
+    tracker.ws_fault = "close-after-answer"
+    require_no_wrong_count(swarms("-", tracker.ws_url, stdin=many(400)), 400)
+
+
+@pytest.mark.parametrize("fault", ["failure-alone", "failure"])
+def test_a_refusal_leaves_the_connection_and_is_not_asked_for_without_end(swarms, tracker, fault):
+    tracker.ws_fault = fault
+    result = swarms("-", tracker.ws_url, stdin=many(300))
+    assert all("registered" in entry["trackers"][0]["error"] for entry in result.json)
+    assert len(requests_of(tracker, "upgrade")) <= 2
+    assert len(requests_of(tracker, "scrape")) < 110
+
+
+def test_a_slow_tracker_leaves_the_others_of_its_host_their_turns(swarms, tracker):
+    tracker.make_up_torrents(400)
+    slow = tracker.http_url + "/fault/slow/announce"
+    result = swarms("-", slow, tracker.http_url, stdin=many(400))
+    require_no_wrong_count(result, 400)
+    paths = [fields["path"] for fields in requests_of(tracker, "scrape")]
+    first_fast = paths.index("/scrape")
+    assert first_fast < 10 < len(paths)
+
+
+def test_a_reader_that_is_slow_makes_no_tracker_time_out(start_script, tracker):
+    tracker.make_up_torrents(1000)
+    inputs = [tracker.http_url, tracker.udp_url]
+    process = start_script(
+        "tracker_checker.py", "swarms", "-", *inputs, "--timeout", "1", "--format", "ndjson",
+        stdin=subprocess.PIPE,
+    )
+    process.stdin.write(many(1000))
+    process.stdin.close()
+    process.stdin = None
+    # Nobody reads yet, and the pipe has room for a third of it: all is asked nevertheless.
+    tracker.wait_for(
+        lambda record: sum(len(each["info_hashes"]) for each in requests_of(tracker, "scrape"))
+        >= 2000
+    )
+    stdout, stderr = process.communicate(timeout=SOON)
+    assert (process.returncode, stderr) == (0, "")
+    assert len(json_lines(stdout)) == 1000
+    assert '"error"' not in stdout
 
 
 def test_many_over_http(swarms, tracker):
@@ -326,9 +377,9 @@ def test_a_tracker_that_falls_silent_in_the_middle_is_not_asked_further(swarms, 
     tracker.udp_fault = "scrape-then-silent"
     tracker.scrapes_answered = 20
     result = swarms("-", tracker.udp_url, "--timeout", "1", stdin=many(3000))
-    assert result.seconds < 3 + START
+    assert len(requests_of(tracker, "scrape")) < 20 + 8 + 3
     answered = sum("error" not in entry["trackers"][0] for entry in result.json)
-    assert 74 * 10 < answered < 74 * 21
+    assert 70 * 10 < answered < 70 * 21
     require_no_wrong_count(result, 3000, missing=3000 - answered)
 
 
@@ -336,7 +387,7 @@ def test_a_tracker_that_falls_silent_in_the_middle_is_not_asked_further(swarms, 
 def test_a_silent_tracker_costs_its_timeout_once(swarms, udp_fault):
     with LoopbackTracker(udp_fault=udp_fault) as tracker:
         result = swarms("-", tracker.udp_url, "--timeout", "1", stdin=many(1000))
-    assert result.seconds < 2 + 1 + START
+    assert len(requests_of(tracker, "scrape")) <= 1
     assert len(result.json) == 1000
     assert all("error" in entry["trackers"][0] for entry in result.json)
 
@@ -346,7 +397,7 @@ def test_a_silent_tracker_over_tcp_costs_its_timeout_once(swarms, tracker, proto
     tracker.http_fault = tracker.ws_fault = "silent"
     url = tracker.http_url if protocol == "http" else tracker.ws_url
     result = swarms("-", url, "--timeout", "1", stdin=many(500))
-    assert result.seconds < 1 + 1 + START
+    assert len(requests_of(tracker, "scrape")) <= 4
     assert all("error" in entry["trackers"][0] for entry in result.json)
 
 
