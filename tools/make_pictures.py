@@ -11,12 +11,17 @@ those addresses, and chromium for the page.
 """
 import argparse
 import base64
+import fcntl
 import html
 import json
 import os
+import pty
 import re
+import select
+import struct
 import sys
 import tempfile
+import termios
 import threading
 from contextlib import ExitStack
 
@@ -53,7 +58,7 @@ i2p://hidden.example.org/announce
 """
 PROBED_FOR, STOPS_AFTER = 30, 18  # seconds: of the monitor, until one of the trackers stops
 PAGE_WIDTH, PAGE_HEIGHT = 1280, 860
-COLUMNS = 120
+COLUMNS = 110
 CELL, LINE, MARGIN = 8.43, 20, 16  # pixels of the picture of a terminal
 BACKGROUND, FOREGROUND = "#0d1117", "#e6edf3"
 COLOURS = {"31": "#ff7b72", "32": "#7ee787", "33": "#e3b341", "35": "#d2a8ff"}
@@ -82,17 +87,31 @@ def prepare(folder, addresses):
         "PYTHONPATH": folder,
         "TEST_NAMES": json.dumps(addresses),
         "TEST_LOOKUPS": os.path.join(folder, "lookups"),
-        "COLUMNS": str(COLUMNS),
     }
 
 
-def run_checker(folder, env, *arguments):
-    result = helpers.run_script(
-        "tracker_checker.py", *arguments, os.path.join(folder, "trackers.txt"), env=env
-    )
+def run_checker(folder, env, *arguments, **settings):
+    trackers = os.path.join(folder, "trackers.txt")
+    result = helpers.run_script("tracker_checker.py", *arguments, trackers, env=env, **settings)
     if result.code:
         sys.exit(result.stderr)
     return result.stdout
+
+
+def run_in_terminal(folder, env, *arguments):
+    """Returns what the checker writes to a terminal of COLUMNS columns."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+    run_checker(folder, dict(env, TERM="xterm"), *arguments, stdout=its)
+    os.close(its)
+    written = b""
+    while select.select([ours], [], [], 0)[0]:
+        try:
+            written += os.read(ours, 65536)
+        except OSError:
+            break
+    os.close(ours)
+    return written.decode().replace("\r\n", "\n")
 
 
 def picture_of_terminal(lines):
@@ -130,6 +149,7 @@ def picture_of_page(path):
     """Returns a PNG of a page."""
     with Browser() as browser:
         page = browser.open("file://" + path, PAGE_WIDTH)
+        page.call("Emulation.setScrollbarsHidden", hidden=True)
         clip = dict(x=0, y=0, width=PAGE_WIDTH, height=PAGE_HEIGHT, scale=1)
         return base64.b64decode(page.call("Page.captureScreenshot", format="png", clip=clip)["data"])
 
@@ -147,7 +167,7 @@ def main():
         except OSError as error:
             sys.exit("cannot listen: {}".format(error.strerror))
         env = prepare(folder, addresses)
-        table = run_checker(folder, env, "--format", "table", "--color", "always")
+        table = run_in_terminal(folder, env, "--format", "table", "--color", "always")
         command = "$ python3 tracker_checker.py --format table trackers.txt"
         with open(os.path.join(output, "table.svg"), "w") as file:
             file.write(picture_of_terminal([command] + table.splitlines()))
