@@ -5,14 +5,16 @@ Its blocks are of two kinds: `sh` can be pasted as it stands once the loopback t
 needs something more, which the README names. The trackers of its examples are those of a
 LoopbackTracker on free ports here: localize() puts its addresses in the place of theirs.
 """
+import contextlib
 import os
 import re
 import shutil
+import subprocess
 import sys
 
 import bencode
 import pytest
-from helpers import ROOT, run_command
+from helpers import ROOT, clean_environment, run_command
 
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
 UDP_PORT, HTTP_PORT, HEALTH_PORT = 6969, 7070, 1212
@@ -23,6 +25,8 @@ PACKAGES = {
     "mlr": "miller", "sshd": "openssh-server", "promtool": "prometheus", "chronic": "moreutils",
     "systemd-analyze": "systemd", "aria2c": "aria2", "transmission-remote": "transmission-cli",
     "column": "bsdextrautils", "scp": "openssh-client", "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client", "ip": "iproute2", "unshare": "util-linux",
+    "setpriv": "util-linux",
 }
 
 
@@ -106,6 +110,23 @@ class Desk:
         for name, here in self.names.items():
             text = text.replace(name, here)
         return text
+
+    @contextlib.contextmanager
+    def start(self, text, **env):
+        """Runs a command of the README, which need not end by itself."""
+        process = subprocess.Popen(
+            ["bash", "-o", "pipefail", "-c", self.localize(text)],
+            cwd=str(self.folder),
+            env=clean_environment(dict(self.env, **env)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(20)
 
     def run(self, text, **settings):
         """Runs a command of the README and returns its Result."""

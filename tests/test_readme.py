@@ -19,10 +19,12 @@ import tempfile
 import threading
 import urllib.parse
 import urllib.request
+from xml.etree import ElementTree
 
 import bencode
 import pytest
-from helpers import ROOT, wait_until
+from browser import find_browser
+from helpers import ROOT, clean_environment, wait_until
 from readme import (
     BLOCKS, HASH, HEALTH_PORT, HTTP_PORT, README, UDP_PORT, Desk, block, command, commands_of,
     copy_project, find_tool, require,
@@ -42,11 +44,11 @@ EXPECTED = (
     ),
     (" --help", r"usage: .*\n(.*\n)*examples:\n"),
     ("bencode.py --info-hash", r'\A\{\n  "AnnounceIpv4": \{\n'),
-    ("announce udp://", r'\A\{\n  "AnnounceIpv4": \{\n'),
+    ("client.py announce udp://", r'\A\{\n  "AnnounceIpv4": \{\n'),
     ("jq '.Scrape.torrent_stats[0].seeders'", r"\A1\n\Z"),
     ("scrape udp://", r'"torrent_stats": \[\n      \{\n        "seeders": 1,'),
-    ("announce http://", r'\A\{\n  "complete": \d+,\n'),
-    ("announce ws://", r'\A\{\n  "complete": \d+,\n'),
+    ("client.py announce http://", r'\A\{\n  "complete": \d+,\n'),
+    ("client.py announce ws://", r'\A\{\n  "complete": \d+,\n'),
     ("scrape http://", r'\A\{"' + HASH + r'":\{"complete":1,"downloaded":\d,"incomplete":0\}\}\n\Z'),
     ("| sed G", r"\Audp://127.0.0.1:\d+\n\nhttp://127.0.0.1:\d+/announce\n\nws://\S+\n\n\Z"),
     ("--format urls", r"\A\Z"),
@@ -395,7 +397,7 @@ def test_a_port_that_is_taken_is_named(run_script, tracker):
     assert result.stderr == message.format(tracker.udp_port)
 
 
-# The README to the letter.
+# In a network of its own: what needs the README's own ports.
 
 FOLLOW = """\
 set -u
@@ -405,15 +407,26 @@ cd {folder}
 """
 
 
-def can_isolate():
-    """Returns the command that runs another in a network of its own, or None."""
-    unshare = find_tool("unshare")
-    for options in (["-n"], ["-rn"]) if os.getuid() == 0 else (["-rn"],):
-        if unshare and not subprocess.run(
-            [unshare] + options + ["true"], stderr=subprocess.DEVNULL
-        ).returncode:
-            return [unshare] + options
-    return None
+@pytest.fixture
+def isolated():
+    """A function that runs a command in a network of its own, with nothing but loopback in it."""
+    require("unshare", "ip")
+    for options in ("-n", "-rn"):
+        isolate = [find_tool("unshare"), options]
+        if not subprocess.run(isolate + ["true"], stderr=subprocess.DEVNULL).returncode:
+            break
+    else:
+        pytest.skip("no network of its own is permitted here: unshare -rn true")
+
+    def run(arguments, environment):
+        up = "{} link set lo up && exec ".format(shlex.quote(find_tool("ip")))
+        inner = up + " ".join(map(shlex.quote, arguments))
+        return subprocess.run(
+            isolate + ["sh", "-c", inner], env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=100,
+        )
+
+    return run
 
 
 def drop_rights():
@@ -424,16 +437,13 @@ def drop_rights():
     return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
 
 
-def test_it_is_followed_to_the_letter():
+def test_it_is_followed_to_the_letter(isolated):
     """All sh blocks in their order in one shell, on the README's own ports, in a new clone.
 
-    In a network of its own with nothing but loopback in it, by a user without rights elsewhere and
-    without a HOME, in a folder with a space in its name.
+    By a user without rights elsewhere and without a HOME, in a folder with a space in its name.
     """
-    require("jq", "curl", "ip", "unshare")
-    isolate, unprivileged = can_isolate(), drop_rights()
-    if not isolate:
-        pytest.skip("no network of its own is permitted here: unshare -rn true")
+    require("jq", "curl")
+    unprivileged = drop_rights()
     # Not in tmp_path, whose parents only its owner may enter.
     with tempfile.TemporaryDirectory() as parent:
         os.chmod(parent, 0o755)
@@ -457,14 +467,8 @@ def test_it_is_followed_to_the_letter():
             unprivileged + ["python3", "-c", ""], env=environment, stderr=subprocess.DEVNULL
         ).returncode:
             environment["PATH"] = "/usr/local/bin:/usr/bin:/bin"
-        up = [find_tool("ip"), "link", "set", "lo", "up"]
-        inner = " ".join(map(shlex.quote, up)) + " && exec " + " ".join(
-            map(shlex.quote, unprivileged + ["bash", "-o", "pipefail", script])
-        )
-        result = subprocess.run(
-            isolate + ["sh", "-c", inner], env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", timeout=100,
-        )
+        follow = unprivileged + ["bash", "-o", "pipefail", script]
+        result = isolated(follow, environment)
         left = sorted(os.listdir(folder))
     print(result.stdout, result.stderr)
     codes = re.findall(r"^--- (\d+)$", result.stdout, re.MULTILINE)
@@ -472,3 +476,19 @@ def test_it_is_followed_to_the_letter():
     assert "\n      1         0          0    2 of 2  linux\n" in result.stdout
     assert "3 up (0 partial), 1 down, 1 unsupported of 5" in result.stdout
     assert {"dist", "trackers.html", "trackers.prom", "working.txt"} <= set(left)
+
+
+def test_the_pictures_are_made_from_real_runs(isolated, tmp_path):
+    if not find_browser():
+        pytest.skip("chromium is not here: apt-get install chromium")
+    make = os.path.join(ROOT, "tools", "make_pictures.py")
+    result = isolated(
+        [sys.executable, make, "--seconds", "3", "--output", str(tmp_path)],
+        clean_environment({"HOME": str(tmp_path)}),
+    )
+    assert result.returncode == 0, result.stderr
+    table = ElementTree.parse(str(tmp_path / "table.svg"))
+    text = " ".join(table.getroot().itertext())
+    assert "6 up (1 partial), 5 down, 1 unsupported of 12" in text
+    page = (tmp_path / "page.png").read_bytes()
+    assert page.startswith(b"\x89PNG") and len(page) > 20000

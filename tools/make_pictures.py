@@ -3,7 +3,7 @@
 """Makes the pictures of the README, docs/table.svg and docs/page.png, from real runs.
 
     tools/make_pictures.py                  into docs/
-    tools/make_pictures.py --output DIR
+    tools/make_pictures.py --output DIR --seconds 10
 
 A list of trackers is checked, then watched for half a minute. They are loopback trackers, healthy
 and not, on 127.0.0.1 and its neighbours; their names lead there. Needs the ports 6969 and 7070 of
@@ -56,7 +56,7 @@ http://parked.example.net:7070/announce
 https://gone.example.com/announce
 i2p://hidden.example.org/announce
 """
-PROBED_FOR, STOPS_AFTER = 30, 18  # seconds: of the monitor, until one of the trackers stops
+STOPS_AT = 0.6  # of the time that the monitor has one of the trackers stops
 PAGE_WIDTH, PAGE_HEIGHT = 1280, 860
 COLUMNS = 110
 CELL, LINE, MARGIN = 8.43, 20, 16  # pixels of the picture of a terminal
@@ -157,7 +157,9 @@ def picture_of_page(path):
 def main():
     parser = argparse.ArgumentParser(description="Make the pictures of the README.")
     parser.add_argument("--output", default=os.path.join(ROOT, "docs"), metavar="DIR")
-    output = parser.parse_args().output
+    parser.add_argument("--seconds", type=int, default=30, help="how long to watch (default 30)")
+    options = parser.parse_args()
+    output = options.output
     if not find_browser():
         sys.exit("chromium is not here: apt-get install chromium")
     with ExitStack() as stack:
@@ -172,11 +174,12 @@ def main():
         with open(os.path.join(output, "table.svg"), "w") as file:
             file.write(picture_of_terminal([command] + table.splitlines()))
         page = os.path.join(folder, "trackers.html")
-        stopper = threading.Timer(STOPS_AFTER, trackers["open.example.net"].stop)
+        stop = trackers["open.example.net"].stop
+        stopper = threading.Timer(STOPS_AT * options.seconds, stop)
         stopper.start()
         run_checker(
             folder, env, "monitor", "--format", "html", "--output", page,
-            "--interval", "1", "--timeout", "4", "--duration", str(PROBED_FOR),
+            "--interval", "1", "--timeout", "4", "--duration", str(options.seconds),
         )
         with open(os.path.join(output, "page.png"), "wb") as file:
             file.write(picture_of_page(page))
