@@ -120,7 +120,7 @@ def test_test_command_is_run_by_ci():
 
 def test_every_block_is_run_by_a_test():
     """No block that a reader would paste is of a kind that no test here knows."""
-    kinds = {"sh", "bash", "cron", "ini", "nagios", "yaml", "json", "text"}
+    kinds = {"sh", "bash", "cron", "ini", "nagios", "icinga", "yaml", "json", "text"}
     assert {kind for kind, _ in BLOCKS} == kinds
     tests = ""
     for name in ("test_readme.py", "test_many_places.py", "test_torrent_clients.py"):
@@ -190,6 +190,18 @@ def test_nagios_command(desk):
     result = desk.run(line)
     assert result.code == 1
     assert result.stdout.startswith("TRACKERS WARNING - 1 of 4 down: udp://127.0.0.1:9 (")
+
+
+def test_icinga_command(desk):
+    text = block("icinga", "CheckCommand")
+    words = json.loads(re.search(r"command = (\[.*\])", text).group(1))
+    values = dict(re.findall(r'vars\.(\w+) = "?([^"\n]+)"?', text))
+    for option, name in re.findall(r'"(--\w+)" = "\$(\w+)\$"', text):
+        words += [option, values[name]]
+    words.append(values[re.search(r'value = "\$(\w+)\$", skip_key = true', text).group(1)])
+    result = desk.run(" ".join(map(shlex.quote, words)))
+    assert words[-3:] == ["--critical", "1", "/etc/trackers.txt"]
+    assert result.code == 2 and result.stdout.startswith("TRACKERS CRITICAL - 1 of 4 down: ")
 
 
 UNITS = ("tracker-check.service", "tracker-check.timer", "tracker-monitor.service")
