@@ -113,8 +113,8 @@ def world(tmp_path, tracker):
         ))
     (tmp_path / "ssh_config").write_text(config)
     for name in ("ssh", "scp"):
-        script = '#!/bin/sh\nexec {} -F "{}" "$@"\n'.format(find_tool(name), tmp_path / "ssh_config")
-        (tools / name).write_text(script)
+        exec_it = 'exec {} -F "{}" "$@"'.format(find_tool(name), tmp_path / "ssh_config")
+        (tools / name).write_text("#!/bin/sh\n{}\n".format(exec_it))
         (tools / name).chmod(0o755)
     # GNU parallel keeps notes in a HOME.
     desk.env["HOME"] = str(tmp_path)

@@ -57,7 +57,7 @@ https://gone.example.com/announce
 i2p://hidden.example.org/announce
 """
 STOPS_AT = 0.6  # of the time that the monitor has one of the trackers stops
-PAGE_WIDTH, PAGE_HEIGHT = 1280, 860
+PAGE_WIDTH, PAGE_HEIGHT = 1280, 783
 COLUMNS = 110
 CELL, LINE, MARGIN = 8.43, 20, 16  # pixels of the picture of a terminal
 BACKGROUND, FOREGROUND = "#0d1117", "#e6edf3"
@@ -149,9 +149,14 @@ def picture_of_page(path):
     """Returns a PNG of a page."""
     with Browser() as browser:
         page = browser.open("file://" + path, PAGE_WIDTH)
-        page.call("Emulation.setScrollbarsHidden", hidden=True)
+        # Tall enough for all of it, so that there is no scroll bar.
+        page.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=PAGE_WIDTH, height=3 * PAGE_HEIGHT, deviceScaleFactor=1, mobile=False,
+        )
         clip = dict(x=0, y=0, width=PAGE_WIDTH, height=PAGE_HEIGHT, scale=1)
-        return base64.b64decode(page.call("Page.captureScreenshot", format="png", clip=clip)["data"])
+        answer = page.call("Page.captureScreenshot", format="png", clip=clip)
+        return base64.b64decode(answer["data"])
 
 
 def main():
