@@ -1281,6 +1281,7 @@ class LoopbackTracker:
             try:
                 for host in self.hosts:
                     for number, service in enumerate(SERVICES):
+                        place = service, join_address(host, ports[number])
                         listeners.append(listen(service, host, ports[number]))
                         ports[number] = listeners[-1].socket.getsockname()[1]
             except OSError as error:
@@ -1288,7 +1289,8 @@ class LoopbackTracker:
                     listener.socket.close()
                 first_host_bound = len(listeners) >= len(SERVICES)
                 if error.errno != errno.EADDRINUSE or not first_host_bound or 0 not in wanted:
-                    raise
+                    reason = "{} on {}: {}".format(*place, error.strerror or error)
+                    raise OSError(error.errno, reason) from None
             else:
                 self.udp_port, self.http_port, self.health_port = ports
                 return listeners
