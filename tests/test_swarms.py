@@ -12,7 +12,7 @@ import subprocess
 
 import bencode
 import pytest
-from helpers import SOON, json_lines, only_record, requests_of 
+from helpers import SOON, json_lines, only_record, requests_of , wait_until
 from loopback_tracker import LoopbackTracker, made_up_counts, made_up_info_hash
 
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
@@ -354,9 +354,8 @@ def test_a_reader_that_is_slow_makes_no_tracker_time_out(start_script, tracker):
     process.stdin.close()
     process.stdin = None
     # Nobody reads yet, and the pipe has room for a third of it: all is asked nevertheless.
-    tracker.wait_for(
-        lambda record: sum(len(each["info_hashes"]) for each in requests_of(tracker, "scrape"))
-        >= 2000
+    wait_until(
+        lambda: sum(len(each["info_hashes"]) for each in requests_of(tracker, "scrape")) >= 2000
     )
     stdout, stderr = process.communicate(timeout=SOON)
     assert (process.returncode, stderr) == (0, "")
