@@ -12,7 +12,7 @@ import subprocess
 
 import bencode
 import pytest
-from helpers import SOON, json_lines, only_record, requests_of , wait_until
+from helpers import SOON, json_lines, only_record, requests_of, wait_until
 from loopback_tracker import LoopbackTracker, made_up_counts, made_up_info_hash
 
 HASH = "9c38422213e30bff212b30c360d26f9a02136422"
