@@ -496,7 +496,7 @@ def test_it_is_followed_to_the_letter(isolated):
     print(result.stdout, result.stderr)
     codes = re.findall(r"^--- (\d+)$", result.stdout, re.MULTILINE)
     assert codes == ["0"] * (len(commands_of("sh")) - len(TEST_COMMANDS))
-    assert "\n      1         0          0    2 of 2  linux\n" in result.stdout
+    assert "\n   1      0     0   2 of 2  linux\n" in result.stdout
     assert "3 up (0 partial), 1 down, 1 unsupported of 5" in result.stdout
     assert {"dist", "trackers.html", "trackers.prom", "working.txt"} <= set(left)
 

@@ -277,7 +277,7 @@ def look_at_swarm_inputs(add):
     assert asked == sum(map(len, by_tracker.values()))
     torrents = list(inputs.torrents.values())
     for torrent in torrents:
-        line = checker.torrent_to_ndjson(torrent)
+        line = checker.torrent_to_ndjson(torrent, {"from": "here"})
         assert len(line.splitlines()) == 1 and max(line) < "\x7f"
     table = checker.report_torrents_table(torrents)
     assert all(line.isprintable() for line in table.splitlines())
