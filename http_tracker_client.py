@@ -241,9 +241,6 @@ def scraped_hash(key: bytes) -> bytes:
 # A URL is fetched through proxies, TLS and redirects, as steps: generator functions that read like
 # code that blocks. They yield what they wait for (a Lookup, a Wait), and who runs them sends back
 # what came of it, or throws the Failure that ends them there: the deadline's, for one.
-ANNOUNCE_LIMIT = 1024 * 1024  # bytes of a body, as sent and after decompression
-SCRAPE_LIMIT = 16 * 1024 * 1024
-FULL_SCRAPE_LIMIT = 128 * 1024 * 1024
 REDIRECTS = 5
 PROXY_PORT = 1080  # as curl has it
 SECRET_HEADERS = ("Authorization", "Cookie", "Host", "Proxy-Authorization")
@@ -507,7 +504,7 @@ def is_exempt(target: "Url", no_proxy: str) -> bool:
 
 # --- carried region: http reply (home: http_tracker_client.py) ---
 # Bytes in, a response or a Failure out: HTTP/1.1 (RFC 9112) as servers really write it.
-HEADERS_LIMIT = 64 * 1024  # bytes of the status line and all headers
+HEADERS_LIMIT = 64 * 1024  # bytes of the status line and all headers; of chunk sizes, too
 REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 STATUS_LINE = re.compile(rb"HTTP/[0-9.]+ +([1-9][0-9]{2})(?: +(.*))?", re.DOTALL)
 HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:(.*)", re.DOTALL)
@@ -1143,7 +1140,8 @@ class Lookup(namedtuple("Lookup", "host port version until")):
         return "{}: the name lookup took too long".format(self.host)
 
 
-# What an attempt at an address yields once it has reached it: it goes on when it is to ask.
+# What an attempt at an address yields once it has reached it: it goes on when it is to ask. It is
+# known by its identity, so what stands between an attempt and try_addresses() has to pass it on.
 TURN = Wait({}, None, "connected, but its turn did not come")
 # Kinds of what a tracker, or a proxy, has said itself: no other address is asked then.
 ANSWERS = ("http_status", "failure_reason")
@@ -1208,7 +1206,8 @@ def try_addresses(addresses: list, attempt, deadline: float):
                 for address, wait in list(waits.items()):
                     text = wait.late if failure.kind == "timeout" else str(failure)
                     go_on(address, Failure(failure.kind, text))
-                raise race.combined_failure()
+                # An attempt may not wait again; one that does so is closed below.
+                raise race.combined_failure() if race.failures else failure
             for address, wait in list(waits.items()):
                 found = [sock for sock in ready if sock in wait.events]
                 is_due = wait.until is not None and time.monotonic() >= wait.until
@@ -1388,6 +1387,9 @@ class Tls:
 
 
 # The question: the steps, run alone.
+ANNOUNCE_LIMIT = 1024 * 1024  # bytes of a body or a message, as sent and after decompression
+SCRAPE_LIMIT = 16 * 1024 * 1024
+FULL_SCRAPE_LIMIT = 128 * 1024 * 1024
 
 
 def ask(command: str, arguments, url: str) -> tuple:
@@ -1959,15 +1961,21 @@ def seconds(low: float, high: float):
     return argument_type(parse)
 
 
-def add_network_options(parser, timeout: int) -> None:
-    """Adds the options that every command on the network has; timeout is the default, in s."""
+TIMEOUT_COVERS = "total time allowed, name lookup and resends included"
+
+
+def add_network_options(parser, timeout: int, covers: str = TIMEOUT_COVERS) -> None:
+    """Adds the options that every command on the network has; timeout is the default, in s.
+
+    covers says what it is the time of.
+    """
     parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
     parser.add_argument(
         "--timeout",
         type=seconds(0, 86400),
         default=timeout,
         metavar="SECONDS",
-        help="total time allowed, name lookup and resends included (default {})".format(timeout),
+        help="{} (default {})".format(covers, timeout),
     )
     families = parser.add_mutually_exclusive_group()
     for version in (4, 6):

@@ -11,10 +11,11 @@ Needs python3 (3.6 or newer) and bencode.py beside it, nothing else. It does wha
 Torrust tracker checker does, with its JSON, and reports in other formats too.
 
 The idea: one loop runs all checks side by side, over UDP and TCP. A check never blocks: it says
-what it waits for, and the loop comes back to it. A UDP check is a Conversation; what goes over
-TCP is steps, generator functions that yield what they wait for. A check has its deadline from
-begin() on: a Conversation ends at it by itself, steps are ended by their Stepper. Ctrl-C ends all
-that are open with a Failure. Only name lookups have threads.
+what it waits for, and the loop comes back to it. A UDP check is a Conversation; what goes over TCP,
+and all that swarms asks, is steps: generator functions that yield what they wait for. A check has
+its deadline from begin() on: a Conversation ends at it by itself, steps are ended by their Stepper.
+Ctrl-C ends all that are open with a Failure. Only name lookups have threads, and lines of stdout
+that come while checks run.
 
 The map, from top to bottom:
     checks              what is checked, what comes of it, what a tracker is asked
@@ -110,11 +111,11 @@ class Result:
         " detail finished_at"
     ).split()
 
-    def __init__(self, target, stages=(), elapsed=0, address=None):
+    def __init__(self, target, stages=(), elapsed=0):
         self.target = target
         self.stages = list(stages)
         self.elapsed = elapsed
-        self.address = address
+        self.address = None
         self.interval = None
         self.seeders = None
         self.leechers = None
@@ -150,6 +151,11 @@ class Result:
         if failed.name == "scrape" and any(stage.name == "announce" for stage in self.stages):
             return "partial"
         return "timeout" if failed.failure.kind == "timeout" else "error"
+
+    @property
+    def announced(self) -> bool:
+        """Whether an announce was accepted."""
+        return any(part.name == "announce" and not part.failure for part in self.stages)
 
     @property
     def up(self) -> bool:
@@ -315,7 +321,8 @@ def conclude_udp(check: Check, now: float) -> None:
     for request, reply, replied_at in answers:
         failure = stage_failure(reply)
         if failure and unanswered:
-            failure, unanswered = unanswered, None
+            failure = unanswered
+            unanswered = None
         if is_refusal(request, reply) and not accepted and asks_for_default(check.target):
             failure = Failure(failure.kind, str(failure) + REFUSAL_HINT)
         result.add(ACTIONS[request.action], replied_at - connected_at, failure)
@@ -392,7 +399,8 @@ def check_websocket(check: Check, settings: Settings):
     agrees to the upgrade and then says nothing has not answered.
     """
     target, result = check.target, check.result
-    first, *further = ["announce"] * settings.announce + ["scrape"] * settings.scrape
+    wanted = {"announce": settings.announce, "scrape": settings.scrape}
+    first, *further = [name for name in wanted if wanted[name]]
     upgraded_at = []
 
     def ask_first(websocket):
@@ -445,9 +453,8 @@ def ask_over(websocket: "WebSocket", name: str, target: Target, result: Result):
 def leave_over(websocket: "WebSocket", check: Check):
     """Steps that take a check out of its swarm, where it is in one, and close the connection."""
     try:
-        accepted = any(part.name == "announce" and not part.failure for part in check.result.stages)
         if not check.work.cut_short:
-            if accepted:
+            if check.result.announced:
                 stopped = websocket_announcing(check.target, websocket.peer_id, "stopped")
                 yield from websocket.ask(stopped)
             yield from websocket.close()
@@ -536,8 +543,7 @@ def require_answer(require, reply, status: int, target: Target, result: Result) 
     try:
         require(reply, status)
     except Failure as failure:
-        announced = any(part.name == "announce" and not part.failure for part in result.stages)
-        if failure.kind == "failure_reason" and not announced and asks_for_default(target):
+        if failure.kind == "failure_reason" and not result.announced and asks_for_default(target):
             raise Failure(failure.kind, str(failure) + REFUSAL_HINT)
         raise
 
@@ -893,9 +899,9 @@ class Runner:
 
     def resolve(self, check: Check, lookup: "Lookup"):
         """Returns the addresses, or Failure, for which steps wait; None where they come later."""
-        target = check.target
-        if check.found is not None and (lookup.host, lookup.port) == (target.host, target.port):
-            return check.found
+        # The host counts, whatever its port: a redirect to https does not leave the address.
+        if check.found is not None and lookup.host.lower() == check.target.host:
+            return with_port(check.found, lookup.port)
         name = self._lookups.find(lookup.host)
         if name.outcome is None:
             self._looking_up[check] = name
@@ -1108,8 +1114,13 @@ HASHES_PER_DATAGRAM = 70
 HASHES_PER_MESSAGE = 100  # of a scrape over WebSocket
 
 Counts = namedtuple("Counts", "seeders completed leechers")
-# What a tracker counts for a torrent that its answer has no entry for; told by its identity.
-NOT_LISTED = Counts(0, 0, 0)
+class NotListed(Counts):
+    """What a tracker counts for a torrent that its answer has no entry for."""
+
+    __slots__ = ()
+
+
+NOT_LISTED = NotListed(0, 0, 0)
 
 
 class Torrent:
@@ -1144,13 +1155,19 @@ class Torrent:
         """The outcomes that are no failures."""
         return [outcome for outcome in self.outcomes if not isinstance(outcome, Failure)]
 
-    def most(self, field: int):
-        """Returns the largest that a tracker says in a field of Counts, None where none does.
+    @property
+    def counts(self) -> Counts:
+        """The largest that any tracker says, None for what none does.
 
         The swarms that trackers see overlap: a sum would count peers twice.
         """
-        numbers = [counts[field] for counts in self.answers if counts[field] is not None]
-        return max(numbers, default=None)
+        columns = zip(*self.answers) if self.answers else ((), (), ())
+        return Counts(
+            *(
+                max((number for number in column if number is not None), default=None)
+                for column in columns
+            )
+        )
 
 
 class Question:
@@ -1568,31 +1585,17 @@ def open_exchange(addresses: list, request, timeout: float, trace):
 
 
 def exchange_datagrams(sock, exchange: "Exchange", trace):
-    """Steps that send what is due, wait for what comes or is due next, and take what came."""
-    now = time.monotonic()
-    peer = show_address(sock.getpeername())
-    try:
-        for datagram in exchange.take_due_datagrams(now):
-            if trace:
-                trace("-> {} {}".format(peer, ACTIONS[datagram[11]]))
-            sock.send(datagram)
-    except OSError as error:
-        # A full queue is one more way to lose a datagram: it will be sent again.
-        if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
-            exchange.fail(network_failure(error), now)
+    """Steps that send what is due, wait for what comes or is due next, and take what came.
+
+    So UDP can be steps, too: there are few surveys, and thousands of checks.
+    """
+    address = sock.getpeername()
+    send_due(sock, address, exchange, time.monotonic(), trace)
     if exchange.finished:
         return
     ready = yield Wait({sock: selectors.EVENT_READ}, exchange.wake_at, "no answer in time")
-    try:
-        for _ in range(Conversation.READS if ready else 0):
-            datagram = sock.recv(65536)
-            exchange.receive(datagram, time.monotonic())
-            if trace:
-                trace("<- {} {} bytes".format(peer, len(datagram)))
-    except BlockingIOError:
-        pass
-    except OSError as error:
-        exchange.fail(network_failure(error), time.monotonic())
+    if ready:
+        receive_ready(sock, address, exchange, time.monotonic(), trace)
 
 
 def survey_http(check: SwarmCheck, settings: Settings):
@@ -1660,7 +1663,7 @@ def survey_websocket(check: SwarmCheck, settings: Settings):
                 survey.take_counts(question, outcome)
             question = survey.next_question()
         if websocket:
-            yield from websocket.close()
+            yield from within(websocket.close(), time.monotonic() + settings.timeout)
     finally:
         if websocket:
             websocket.stream.close()
@@ -1726,11 +1729,7 @@ def read_inputs(inputs: "Inputs", words: list, config_path: str, targets: list, 
         config_path = environ.get("TORRUST_CHECKER_CONFIG_PATH")
         text = environ.get("TORRUST_CHECKER_CONFIG")
         if not config_path and not text:
-            raise ConfigurationError(
-                "argument",
-                "nothing to check: give trackers, a list, a .torrent or a magnet link, or set "
-                "TORRUST_CHECKER_CONFIG or TORRUST_CHECKER_CONFIG_PATH (see --help)",
-            )
+            raise ConfigurationError("argument", inputs.nothing)
     try:
         for word in words:
             inputs.add_argument(word)
@@ -1760,10 +1759,15 @@ class Inputs:
     stands. own_hash is the info hash of the first magnet link or .torrent; broken is a
     ConfigurationError for the first one that cannot be read or names no tracker. given_twice
     counts what was given once more and is checked once, skipped has a Skipped for each document
-    with lines that name no tracker. wanted is what a line should have, in a word.
+    with lines that name no tracker. wanted is what a line should have, nothing what is said where
+    nothing was given.
     """
 
     wanted = "tracker"
+    nothing = (
+        "nothing to check: give trackers, a list, a .torrent or a magnet link, or set "
+        "TORRUST_CHECKER_CONFIG or TORRUST_CHECKER_CONFIG_PATH (see --help)"
+    )
 
     def __init__(self):
         self.targets = []
@@ -1970,6 +1974,10 @@ class SwarmInputs(Inputs):
     """
 
     wanted = "tracker, and no info hash that stands alone"
+    nothing = (
+        "nothing to ask for: give .torrent files, magnet links or info hashes, and trackers beside "
+        "those that they name (see --help)"
+    )
 
     HASH = re.compile(
         "(?:urn:btih:)?(?:[0-9a-f]{40}|[a-z2-7]{32})|(?:urn:btmh:1220)?[0-9a-f]{64}",
@@ -2226,8 +2234,6 @@ def hint_for(text: str) -> str:
     scheme = re.match(r"(udp|https?|wss?)(:/|//|:(?=[^0-9/]))", text, re.IGNORECASE)
     if scheme:
         meant = scheme.group(1) + "://" + text[scheme.end() :]
-    elif text.lower() == "monitor":
-        meant = "the command monitor, which comes first"
     else:
         from difflib import get_close_matches
 
@@ -2468,7 +2474,7 @@ def counted(results: list) -> list:
     return [result for result in results if result.target.kind != UNSUPPORTED] or results
 
 
-# The states of results in the order in which they are read, and what each is called in totals.
+# The states of results in the order in which they are read.
 STATES = ("ok", "partial", "timeout", "error", "interrupted", UNSUPPORTED)
 COLOURS = {
     "ok": 32, "partial": 33, "timeout": 31, "error": 31, "interrupted": 33, UNSUPPORTED: 35
@@ -2572,7 +2578,8 @@ def show_tracker(result: Result, with_address: bool) -> str:
     return result.target.given + (address_of(result) if with_address else "")
 
 
-# A row of the table: number cells, a tracker, its address, why with the stage and without it.
+# A row of the table: a status, number cells, a tracker, its address, why with the stage and
+# without it.
 Row = namedtuple("Row", "status numbers tracker address remark reason")
 
 
@@ -2892,12 +2899,11 @@ def torrent_to_json(torrent: Torrent) -> dict:
         else:
             seeders, completed, leechers = outcome
             said = present(seeders=seeders, leechers=leechers, completed=completed)
-            if outcome is NOT_LISTED:
+            if isinstance(outcome, NotListed):
                 said["listed"] = False
         trackers.append(dict({"tracker": tracker.given}, **said))
-    counts = {
-        "seeders": torrent.most(0), "leechers": torrent.most(2), "completed": torrent.most(1)
-    }
+    seeders, completed, leechers = torrent.counts
+    counts = {"seeders": seeders, "leechers": leechers, "completed": completed}
     named = present(info_hash=torrent.info_hash.hex(), name=torrent.name)
     return dict(named, **counts, trackers=trackers)
 
@@ -2914,7 +2920,8 @@ def report_torrents_table(torrents: list, columns: int = None) -> str:
     # Short, so that a hash has room in a terminal of 80 columns.
     rows = [("SEED", "LEECH", "DONE", "ANSWERS", "TORRENT")]
     for torrent in torrents:
-        numbers = [torrent.most(0), torrent.most(2), torrent.most(1)]
+        seeders, completed, leechers = torrent.counts
+        numbers = [seeders, leechers, completed]
         answered = "{} of {}".format(len(torrent.answers), len(torrent.trackers))
         texts = ["-" if number is None else str(number) for number in numbers]
         rows.append((*texts, answered, escape(torrent.name or torrent.info_hash.hex())))
@@ -2933,7 +2940,7 @@ def report_torrents_table(torrents: list, columns: int = None) -> str:
         if not isinstance(outcome, Failure)
     }
     text = "{} torrent{}, {} without seeders, {} not known; {} of {} trackers answered"
-    seeders = [torrent.most(0) for torrent in torrents]
+    seeders = [torrent.counts.seeders for torrent in torrents]
     plural = "" if len(torrents) == 1 else "s"
     none, unknown = seeders.count(0), seeders.count(None)
     lines.append(text.format(len(torrents), plural, none, unknown, len(answered), len(asked)))
@@ -2955,12 +2962,9 @@ def report_torrents_prometheus(torrents: list, own_labels: dict) -> str:
     for torrent in torrents:
         labels = present(info_hash=torrent.info_hash.hex(), name=torrent.name)
         labels.update(own_labels)
+        seeders, completed, leechers = torrent.counts
         values = (
-            torrent.most(0),
-            torrent.most(2),
-            torrent.most(1),
-            len(torrent.answers),
-            len(torrent.trackers),
+            seeders, leechers, completed, len(torrent.answers), len(torrent.trackers)
         )
         for (name, _), value in zip(TORRENT_METRICS, values):
             samples.append((name, labels, value))
@@ -2981,7 +2985,7 @@ def render_torrents(torrents: list, arguments, streamed: bool) -> tuple:
         text = json_list(map(torrent_to_json, torrents), pretty=name != "compact")
     wanted = arguments.min_seeders
     few = wanted is not None and any(
-        torrent.most(0) is None or torrent.most(0) < wanted for torrent in torrents
+        torrent.counts.seeders is None or torrent.counts.seeders < wanted for torrent in torrents
     )
     return text, int(few)
 
@@ -3878,20 +3882,18 @@ examples:
   %(prog)s swarms *.torrent --min-seeders 3 --format table > few || mail -s few me@example.org < few
 
 The counts of a torrent are the largest that any of its trackers says, null where none answered.
-Nobody joins a swarm for it. --timeout is for each request here, and a tracker from which nothing
-comes in that time is not asked further.
+Nobody joins a swarm for it. A tracker from which nothing comes in the time of a request is not
+asked further.
 
 exit codes:
   0 the run is complete, 1 a torrent has fewer seeders than --min-seeders, or the report could not
   be written, 2 wrong usage or configuration, 130 Ctrl-C, 143 SIGTERM
 """
 SWARMS_FORMATS = ["json", "pretty", "text", "compact", "ndjson", "table", "prometheus"]
-# pretty and text are other names of json.
+# pretty and text are other names of json; the summary of a monitor is one line in each.
 JSON_FORMATS = ["json", "pretty", "text", "compact", "ndjson"]
 FORMATS = JSON_FORMATS + ["table", "html", "prometheus", "nagios", "urls"]
 MONITOR_FORMATS = JSON_FORMATS + ["table", "html", "prometheus"]
-
-
 
 
 def named(parse):
@@ -3955,7 +3957,7 @@ def add_common_options(parser, input_help: str) -> None:
         action="append",
         default=[],
         type=argument_type(parse_label),
-        help="a label of your own, as from=berlin, in ndjson, prometheus and probe lines",
+        help="a label of your own, as from=berlin, in ndjson, prometheus, html and probe lines",
     )
 
 
@@ -4034,11 +4036,14 @@ def add_monitor_options(parser) -> None:
     )
 
 
-# Each command, None for a check: its options, what it does, its examples, seconds of time-out.
+# Each command, None for a check: its options, what it does, its examples, seconds of time-out, and
+# what that covers.
 COMMANDS = {
-    None: (add_check_options, DESCRIPTION, CHECK_HELP, 5),
-    "monitor": (add_monitor_options, MONITOR_DESCRIPTION, MONITOR_HELP, 10),
-    "swarms": (add_swarms_options, SWARMS_DESCRIPTION, SWARMS_HELP, 5),
+    None: (add_check_options, DESCRIPTION, CHECK_HELP, 5, "of a check, with its name lookup"),
+    "monitor": (
+        add_monitor_options, MONITOR_DESCRIPTION, MONITOR_HELP, 10, "of a probe, with its lookup"
+    ),
+    "swarms": (add_swarms_options, SWARMS_DESCRIPTION, SWARMS_HELP, 5, "of each request"),
 }
 
 
@@ -4114,12 +4119,12 @@ def end_as_unknown(message: str) -> None:
 
 def parser_for(command: str, prog: str):
     """Returns the parser for a command, None for a check."""
-    add_options, description, examples, timeout = COMMANDS[command]
+    add_options, description, examples, timeout, covers = COMMANDS[command]
     usage = "%(prog)s {}[INPUT ...] [options]".format(command + " " if command else "")
     parser = new_parser(prog, usage, description, examples)
     add_options(parser)
     add_http_options(parser, "tracker_checker.py/" + VERSION)
-    add_network_options(parser, timeout)
+    add_network_options(parser, timeout, covers)
     return parser
 
 
@@ -4274,7 +4279,8 @@ def run_swarms(arguments, swarms: tuple) -> int:
             lines.write(torrent_to_ndjson(torrent, arguments.labels))
 
     def on_outcome(torrent, tracker, outcome):
-        progress.outcomes += not isinstance(outcome, Failure)
+        if not isinstance(outcome, Failure):
+            progress.outcomes += 1
         if torrent.settle(tracker, outcome):
             on_torrent(torrent)
 
@@ -4430,7 +4436,6 @@ SHORT_ANNOUNCE = "; opentracker answers so when the torrent is not on its list"
 ANNOUNCE_IPV6 = 4  # what some trackers answer an announce with over IPv6
 ACTIONS = ("connect", "announce", "scrape", "error")
 EVENTS = {"none": 0, "completed": 1, "started": 2, "stopped": 3}
-HASHES_PER_SCRAPE = 74
 CONNECTION_LIFETIME = 60  # seconds in which a client may use a connection id
 
 # A request has an action, encode(connection_id, transaction_id) and parse(reply, ipv6). Connect has
@@ -4768,6 +4773,41 @@ class Exchange:
 
 
 # --- carried region: udp conversation (home: udp_tracker_client.py) ---
+READS = 16  # datagrams taken from a socket at a time, so that a flood cannot hold the caller
+
+
+def send_due(sock, address: tuple, exchange: Exchange, now: float, trace) -> None:
+    """Sends the datagrams that are due; trace is called with what is done, or None."""
+    try:
+        for datagram in exchange.take_due_datagrams(now):
+            if trace:
+                action = ACTIONS[datagram[11]]  # the last byte of its number
+                trace("-> {} {}".format(show_address(address), action))
+            sock.send(datagram)
+    except OSError as error:
+        # A full queue is one more way to lose a datagram: it will be sent again.
+        if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
+            exchange.fail(network_failure(error), now)
+
+
+def receive_ready(sock, address: tuple, exchange: Exchange, now: float, trace) -> None:
+    """Takes what has arrived at a socket."""
+    try:
+        for _ in range(READS):
+            datagram = sock.recv(65536)
+            delay = exchange.receive(datagram, now)
+            if trace:
+                text = "<- {} {} bytes".format(show_address(address), len(datagram))
+                if delay is None:
+                    trace(text + ", not a reply to what was asked: ignored")
+                else:
+                    trace("{}, {:.1f} ms after its request".format(text, delay * 1000))
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        exchange.fail(network_failure(error), now)
+
+
 def progress_of(exchange: Exchange) -> tuple:
     """Returns how far an exchange got, to be compared: answers to requests come before all."""
     answers = [reply for reply in exchange.replies if reply and not isinstance(reply, Failure)]
@@ -4791,8 +4831,6 @@ class Conversation:
     the first that had got as far as to the requests (None where no socket could be opened), and
     race has the failures.
     """
-
-    READS = 16  # datagrams taken from a socket at a time, so that a flood cannot hold the caller
 
     __slots__ = (
         "requests deadline selector owner trace leave race exchanges exchange address wake_at"
@@ -4841,16 +4879,7 @@ class Conversation:
             # The reply on another one has closed it meanwhile.
             return
         address, exchange = self.exchanges[sock]
-        try:
-            for _ in range(self.READS):
-                datagram = sock.recv(65536)
-                delay = exchange.receive(datagram, now)
-                if self.trace:
-                    self._trace_reply(address, datagram, delay)
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            exchange.fail(network_failure(error), now)
+        receive_ready(sock, address, exchange, now, self.trace)
         if exchange.held and exchange.connection_id is not None:
             if address not in self.race.reached:
                 self.race.reach(address)
@@ -4890,16 +4919,7 @@ class Conversation:
 
     def _send(self, sock, now):
         address, exchange = self.exchanges[sock]
-        try:
-            for datagram in exchange.take_due_datagrams(now):
-                if self.trace:
-                    action = ACTIONS[datagram[11]]  # the last byte of its number
-                    self.trace("-> {} {}".format(show_address(address), action))
-                sock.send(datagram)
-        except OSError as error:
-            # A full queue is one more way to lose a datagram: it will be sent again.
-            if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
-                exchange.fail(network_failure(error), now)
+        send_due(sock, address, exchange, now, self.trace)
         if exchange.finished:
             self._finish(sock, now)
 
@@ -4938,13 +4958,6 @@ class Conversation:
         self.wake_at = self.deadline if self.race.wake_at is None else self.race.wake_at
         for _, exchange in self.exchanges.values():
             self.wake_at = min(self.wake_at, exchange.wake_at)
-
-    def _trace_reply(self, address, datagram, delay):
-        text = "<- {} {} bytes".format(show_address(address), len(datagram))
-        if delay is None:
-            self.trace(text + ", not a reply to what was asked: ignored")
-        else:
-            self.trace("{}, {:.1f} ms after its request".format(text, delay * 1000))
 
 
 # --- end of carried region: udp conversation ---
@@ -5144,9 +5157,6 @@ def scraped_hash(key: bytes) -> bytes:
 # A URL is fetched through proxies, TLS and redirects, as steps: generator functions that read like
 # code that blocks. They yield what they wait for (a Lookup, a Wait), and who runs them sends back
 # what came of it, or throws the Failure that ends them there: the deadline's, for one.
-ANNOUNCE_LIMIT = 1024 * 1024  # bytes of a body, as sent and after decompression
-SCRAPE_LIMIT = 16 * 1024 * 1024
-FULL_SCRAPE_LIMIT = 128 * 1024 * 1024
 REDIRECTS = 5
 PROXY_PORT = 1080  # as curl has it
 SECRET_HEADERS = ("Authorization", "Cookie", "Host", "Proxy-Authorization")
@@ -5410,7 +5420,7 @@ def is_exempt(target: "Url", no_proxy: str) -> bool:
 
 # --- carried region: http reply (home: http_tracker_client.py) ---
 # Bytes in, a response or a Failure out: HTTP/1.1 (RFC 9112) as servers really write it.
-HEADERS_LIMIT = 64 * 1024  # bytes of the status line and all headers
+HEADERS_LIMIT = 64 * 1024  # bytes of the status line and all headers; of chunk sizes, too
 REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 STATUS_LINE = re.compile(rb"HTTP/[0-9.]+ +([1-9][0-9]{2})(?: +(.*))?", re.DOTALL)
 HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:(.*)", re.DOTALL)
@@ -6046,7 +6056,8 @@ class Lookup(namedtuple("Lookup", "host port version until")):
         return "{}: the name lookup took too long".format(self.host)
 
 
-# What an attempt at an address yields once it has reached it: it goes on when it is to ask.
+# What an attempt at an address yields once it has reached it: it goes on when it is to ask. It is
+# known by its identity, so what stands between an attempt and try_addresses() has to pass it on.
 TURN = Wait({}, None, "connected, but its turn did not come")
 # Kinds of what a tracker, or a proxy, has said itself: no other address is asked then.
 ANSWERS = ("http_status", "failure_reason")
@@ -6111,7 +6122,8 @@ def try_addresses(addresses: list, attempt, deadline: float):
                 for address, wait in list(waits.items()):
                     text = wait.late if failure.kind == "timeout" else str(failure)
                     go_on(address, Failure(failure.kind, text))
-                raise race.combined_failure()
+                # An attempt may not wait again; one that does so is closed below.
+                raise race.combined_failure() if race.failures else failure
             for address, wait in list(waits.items()):
                 found = [sock for sock in ready if sock in wait.events]
                 is_due = wait.until is not None and time.monotonic() >= wait.until
@@ -6501,15 +6513,21 @@ def seconds(low: float, high: float):
     return argument_type(parse)
 
 
-def add_network_options(parser, timeout: int) -> None:
-    """Adds the options that every command on the network has; timeout is the default, in s."""
+TIMEOUT_COVERS = "total time allowed, name lookup and resends included"
+
+
+def add_network_options(parser, timeout: int, covers: str = TIMEOUT_COVERS) -> None:
+    """Adds the options that every command on the network has; timeout is the default, in s.
+
+    covers says what it is the time of.
+    """
     parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
     parser.add_argument(
         "--timeout",
         type=seconds(0, 86400),
         default=timeout,
         metavar="SECONDS",
-        help="total time allowed, name lookup and resends included (default {})".format(timeout),
+        help="{} (default {})".format(covers, timeout),
     )
     families = parser.add_mutually_exclusive_group()
     for version in (4, 6):

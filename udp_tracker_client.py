@@ -49,7 +49,6 @@ SHORT_ANNOUNCE = "; opentracker answers so when the torrent is not on its list"
 ANNOUNCE_IPV6 = 4  # what some trackers answer an announce with over IPv6
 ACTIONS = ("connect", "announce", "scrape", "error")
 EVENTS = {"none": 0, "completed": 1, "started": 2, "stopped": 3}
-HASHES_PER_SCRAPE = 74
 CONNECTION_LIFETIME = 60  # seconds in which a client may use a connection id
 
 # A request has an action, encode(connection_id, transaction_id) and parse(reply, ipv6). Connect has
@@ -387,6 +386,41 @@ class Exchange:
 
 
 # --- carried region: udp conversation (home: udp_tracker_client.py) ---
+READS = 16  # datagrams taken from a socket at a time, so that a flood cannot hold the caller
+
+
+def send_due(sock, address: tuple, exchange: Exchange, now: float, trace) -> None:
+    """Sends the datagrams that are due; trace is called with what is done, or None."""
+    try:
+        for datagram in exchange.take_due_datagrams(now):
+            if trace:
+                action = ACTIONS[datagram[11]]  # the last byte of its number
+                trace("-> {} {}".format(show_address(address), action))
+            sock.send(datagram)
+    except OSError as error:
+        # A full queue is one more way to lose a datagram: it will be sent again.
+        if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
+            exchange.fail(network_failure(error), now)
+
+
+def receive_ready(sock, address: tuple, exchange: Exchange, now: float, trace) -> None:
+    """Takes what has arrived at a socket."""
+    try:
+        for _ in range(READS):
+            datagram = sock.recv(65536)
+            delay = exchange.receive(datagram, now)
+            if trace:
+                text = "<- {} {} bytes".format(show_address(address), len(datagram))
+                if delay is None:
+                    trace(text + ", not a reply to what was asked: ignored")
+                else:
+                    trace("{}, {:.1f} ms after its request".format(text, delay * 1000))
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        exchange.fail(network_failure(error), now)
+
+
 def progress_of(exchange: Exchange) -> tuple:
     """Returns how far an exchange got, to be compared: answers to requests come before all."""
     answers = [reply for reply in exchange.replies if reply and not isinstance(reply, Failure)]
@@ -410,8 +444,6 @@ class Conversation:
     the first that had got as far as to the requests (None where no socket could be opened), and
     race has the failures.
     """
-
-    READS = 16  # datagrams taken from a socket at a time, so that a flood cannot hold the caller
 
     __slots__ = (
         "requests deadline selector owner trace leave race exchanges exchange address wake_at"
@@ -460,16 +492,7 @@ class Conversation:
             # The reply on another one has closed it meanwhile.
             return
         address, exchange = self.exchanges[sock]
-        try:
-            for _ in range(self.READS):
-                datagram = sock.recv(65536)
-                delay = exchange.receive(datagram, now)
-                if self.trace:
-                    self._trace_reply(address, datagram, delay)
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            exchange.fail(network_failure(error), now)
+        receive_ready(sock, address, exchange, now, self.trace)
         if exchange.held and exchange.connection_id is not None:
             if address not in self.race.reached:
                 self.race.reach(address)
@@ -509,16 +532,7 @@ class Conversation:
 
     def _send(self, sock, now):
         address, exchange = self.exchanges[sock]
-        try:
-            for datagram in exchange.take_due_datagrams(now):
-                if self.trace:
-                    action = ACTIONS[datagram[11]]  # the last byte of its number
-                    self.trace("-> {} {}".format(show_address(address), action))
-                sock.send(datagram)
-        except OSError as error:
-            # A full queue is one more way to lose a datagram: it will be sent again.
-            if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
-                exchange.fail(network_failure(error), now)
+        send_due(sock, address, exchange, now, self.trace)
         if exchange.finished:
             self._finish(sock, now)
 
@@ -557,13 +571,6 @@ class Conversation:
         self.wake_at = self.deadline if self.race.wake_at is None else self.race.wake_at
         for _, exchange in self.exchanges.values():
             self.wake_at = min(self.wake_at, exchange.wake_at)
-
-    def _trace_reply(self, address, datagram, delay):
-        text = "<- {} {} bytes".format(show_address(address), len(datagram))
-        if delay is None:
-            self.trace(text + ", not a reply to what was asked: ignored")
-        else:
-            self.trace("{}, {:.1f} ms after its request".format(text, delay * 1000))
 
 
 # --- end of carried region: udp conversation ---
@@ -769,6 +776,9 @@ def parse_arguments(argv: list, prog: str) -> tuple:
     return command, arguments
 
 
+HASHES_PER_SCRAPE = 74  # what BEP 15 has room for
+
+
 def build_requests(command: str, arguments) -> list:
     """Returns the requests that the arguments ask for."""
     if command == "scrape":
@@ -972,15 +982,21 @@ def seconds(low: float, high: float):
     return argument_type(parse)
 
 
-def add_network_options(parser, timeout: int) -> None:
-    """Adds the options that every command on the network has; timeout is the default, in s."""
+TIMEOUT_COVERS = "total time allowed, name lookup and resends included"
+
+
+def add_network_options(parser, timeout: int, covers: str = TIMEOUT_COVERS) -> None:
+    """Adds the options that every command on the network has; timeout is the default, in s.
+
+    covers says what it is the time of.
+    """
     parser.add_argument("-v", "--verbose", action="store_true", help="say on stderr what is done")
     parser.add_argument(
         "--timeout",
         type=seconds(0, 86400),
         default=timeout,
         metavar="SECONDS",
-        help="total time allowed, name lookup and resends included (default {})".format(timeout),
+        help="{} (default {})".format(covers, timeout),
     )
     families = parser.add_mutually_exclusive_group()
     for version in (4, 6):

@@ -97,15 +97,6 @@ def resolver(tmp_path):
     return environment
 
 
-@pytest.fixture
-def broken_pipe():
-    """The writing end of a pipe that nobody reads."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    yield writing
-    os.close(writing)
-
-
 @pytest.fixture(scope="session")
 def pythons():
     """The interpreters found here: {version: path}, from 3.6 to 3.13."""

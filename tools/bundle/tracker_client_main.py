@@ -17,15 +17,16 @@ SCRIPTS = {
 HELP = """\
 usage: {prog} udp|http|check ...
 
-Ask BitTorrent trackers, over UDP and HTTP, and print what they answer as JSON.
+Ask BitTorrent trackers, over UDP, HTTP and WebSocket, and print what they answer as JSON.
 
 commands:
   udp announce TRACKER INFO_HASH               join a swarm and get peers
   udp scrape TRACKER INFO_HASH [INFO_HASH ...] count seeders and leechers
-  http announce URL INFO_HASH                  the same of a tracker over HTTP or HTTPS
+  http announce URL INFO_HASH                  the same over HTTP or WebSocket
   http scrape URL [INFO_HASH ...]              without a hash: of all its torrents
   check [INPUT ...]                            tell which trackers work
   check monitor [INPUT ...]                    check them again and again
+  check swarms [INPUT ...]                     count seeders and leechers of torrents
 
 options:
   -h, --help  show this help; each command has one of its own, as {prog} udp --help
@@ -36,6 +37,7 @@ examples:
   {prog} http scrape https://tracker.example.org/announce {hash}
   {prog} check udp://tracker.example.org:6969 https://tracker.example.org/announce
   {prog} check --format table trackers.txt
+  {prog} check swarms --format table linux.torrent
   {prog} check monitor --interval 60 --duration 3600 tracker.example.org:6969
 """.format(prog=PROG, hash="9c38422213e30bff212b30c360d26f9a02136422")
 
