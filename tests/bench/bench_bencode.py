@@ -6,9 +6,9 @@
 
 Decodes and encodes three documents with each library in turn, round after round, and compares
 within the rounds, so that a busy machine slows all of them alike. Times are processor time.
-Exit code 0: decoding each document is at least 2.3 times as fast as with bencode.py of PyPI and level
-with bencoder.pyx, which is compiled, or faster; 1: it is not, or one of the two could not be
-measured. Encoding is printed beside, without a target.
+Exit code 0: decoding each document is at least 2.3 times as fast as with bencode.py of PyPI and
+level with bencoder.pyx, which is compiled, or faster; 1: it is not, or one of the two could not be
+measured. Encoding, and the info hash of a .torrent, are printed beside, without a target.
 
 The libraries come from PyPI into the system's temporary directory (see others.py); bencode.py of
 PyPI has a module bencodepy, as the package of that name has. Needs Python 3.8 or newer.
@@ -91,7 +91,7 @@ def scrape_reply(rng):
 
 
 def torrent(rng, count=20000):
-    """A .torrent with so many files of 1 kB to 3 GB, a hundred in a folder, 2,000 pieces (BEP 3)."""
+    """A .torrent with so many files of 1 kB to 3 GB, a hundred a folder, 2,000 pieces (BEP 3)."""
     files = [
         {
             b"length": int(10 ** rng.uniform(3, 9.5)),

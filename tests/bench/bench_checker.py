@@ -10,7 +10,8 @@ counts is how little longer many take than one. The live ones are one server at 
 Live UDP trackers are also checked beside HTTP trackers that flood, and one over wss:// beside one
 over https:// (the certificate is made by openssl).
 Then trackerping and torrentlib check lists of 100 and of 1,000 silent UDP trackers and a live
-one. They come from PyPI into the system's temporary directory (see others.py). Both send one connect request to each tracker and no more.
+one. They come from PyPI into the system's temporary directory (see others.py). Both send one
+connect request to each tracker and no more.
 Exit code 0: all limits hold; 1: one is broken. Needs Linux, and takes some seven minutes.
 """
 import argparse

@@ -5,8 +5,8 @@
     python3 tests/bench/bench_table.py
 
 Each figure is a ratio of two times that were measured in this run; the other benches say how, and
-measure more. The packages of others come from PyPI in the versions of requirements.txt
-(see others.py), bittorrent-tracker from the folder that BITTORRENT_TRACKER_DIR names. What cannot be
+measure more. The packages of others come from PyPI in the versions of requirements.txt (see
+others.py), bittorrent-tracker from the folder that BITTORRENT_TRACKER_DIR names. What cannot be
 measured has a row that says why. bencoder.pyx is measured by another Python of pyenv where it does
 not install for the running one.
 
@@ -38,17 +38,22 @@ README = os.path.join(bench_checker.ROOT, "README.md")
 START, END = "<!-- bench table -->", "<!-- end of bench table -->"
 
 SILENT = ("silent UDP", "silent HTTP", "silent WebSocket")
-LIBRARIES = ("bencodepy", "bencode.py", "bencoder.pyx")
+COMPILED = ("bencoder.pyx", "fastbencode")
+LIBRARIES = ("bencodepy", "bencode.py") + COMPILED
 CHECKERS = bench_checker.TOOLS[:2]
 SCRAPERS = ("bittorrent-tracker", "tracker-scraper")
 SCRAPES = ["--no-announce"]
 
-# rounds: of short runs, of which the medians count; trackers: of a list; silence: the time-out in
-# seconds where one is compared with many; patience: that of a list of silent trackers beside
-# checkers that have few at a time
+# starts: of each command; samples: of each call; rounds: of short runs; of all of them the medians
+# count. trackers: of a list; silence: the time-out in seconds where one is compared with many;
+# patience: that of a list of silent trackers, beside checkers that have few at a time
 Effort = namedtuple("Effort", "starts samples rounds trackers silence patience")
 FULL = Effort(30, 11, 3, 1000, "5", "1")
 QUICK = Effort(1, 1, 1, 10, "1", "1")
+
+# A list of trackers that others check too. what: as printed; results: what this checker says of
+# each one that is live; settings: of this checker; times of several rounds are medians.
+Listed = namedtuple("Listed", "what urls results live timeout settings rounds")
 
 # what, beside: as printed; result: a text
 Row = namedtuple("Row", "what beside result")
@@ -57,7 +62,8 @@ NOTE = (
     "This checker asks more than the two others: over UDP they send a connect request, over HTTP"
     " an announce, once; it connects, announces, scrapes, leaves the swarm again, and repeats what"
     " is lost. The scrapers believe that replies are in the order of the request, and repeat"
-    " nothing."
+    " nothing; over HTTP tracker-scraper writes a space in an info hash as `+`, which the tracker, as"
+    " opentracker, takes for a `+`."
 )
 
 
@@ -110,8 +116,8 @@ def bencode_rows(effort, quick):
     names = [] if quick else list(LIBRARIES)
     compiled_by = sys.executable
     if not quick:
-        able = [python for python in pythons() if can_install("bencoder.pyx", python)][:1]
-        compiled_by = able[0] if able else None
+        able = (python for python in pythons() if can_install("bencoder.pyx", python))
+        compiled_by = next(able, None)
     found = {}
     for python in {sys.executable, compiled_by} - {None}:
         mine = [
@@ -134,7 +140,7 @@ def bencode_rows(effort, quick):
                 result = speed(result)
                 if name == "bencoder.pyx" and compiled_by != sys.executable:
                     result += " (both by {})".format(version_of(compiled_by))
-            beside = named(name) + (", compiled" if name == "bencoder.pyx" else "")
+            beside = named(name) + (", compiled" if name in COMPILED else "")
             yield Row(what, beside, result)
 
 
@@ -176,18 +182,22 @@ def silent_rows(effort, quick, folder):
         yield Row(what, "a check of one", length(many / one))
 
 
-def list_rows(what, path, results, live, total, packages, effort, folder, timeout, settings, rounds):
-    """Yields a row for each of the other checkers, for the list at the path."""
+def list_rows(listed, packages, folder):
+    """Yields a row for each of the other checkers; packages has a text for one that is not here."""
+    path = bench_checker.write_list(folder, listed.urls)
     ours, theirs = [], {tool.name: [] for tool in CHECKERS}
     failures = dict(packages)
-    command = bench_checker.checker_command(sys.executable, folder, path, timeout) + settings
-    for _ in range(rounds):
-        ours.append(required(bench_checker.run(command, results, live)))
+    command = bench_checker.checker_command(sys.executable, folder, path, listed.timeout)
+    command += listed.settings
+    for _ in range(listed.rounds):
+        ours.append(required(bench_checker.run(command, listed.results, listed.live)))
         for tool in CHECKERS:
             package = packages[tool.package]
-            if isinstance(package, str):
+            if isinstance(failures[tool.package], str):
                 continue
-            found = bench_checker.run_tool(tool, package, path, total, live, timeout)
+            found = bench_checker.run_tool(
+                tool, package, path, len(listed.urls), listed.live, listed.timeout
+            )
             theirs[tool.name].append(found.seconds)
             if found.failure:
                 failures[tool.package] = "no: " + found.failure
@@ -195,7 +205,7 @@ def list_rows(what, path, results, live, total, packages, effort, folder, timeou
         result = failures[tool.package]
         if not isinstance(result, str):
             result = speed(median(theirs[tool.name]) / median(ours))
-        yield Row(what, named(tool.package), result)
+        yield Row(listed.what, named(tool.package), result)
 
 
 def checker_rows(effort, quick, folder):
@@ -214,69 +224,72 @@ def checker_rows(effort, quick, folder):
         kind = bench_checker.KINDS[name]
         with kind.start() as port:
             urls = bench_checker.tracker_urls(kind.scheme, count, port)
-            path = bench_checker.write_list(folder, urls)
             what = "{} of {:,} {} trackers".format(does, count, name)
-            yield from list_rows(
-                what, path, kind.results, count, count, packages, effort, folder,
-                bench_checker.TIMEOUT, settings, effort.rounds,
-            )  # fmt: skip
+            timeout = bench_checker.TIMEOUT
+            listed = Listed(what, urls, kind.results, count, timeout, settings, effort.rounds)
+            yield from list_rows(listed, packages, folder)
     live = bench_checker.KINDS["live UDP"]
     with bench_checker.silent_udp() as silent_port, live.start() as live_port:
         urls = bench_checker.tracker_urls("udp", count, silent_port)
         urls += bench_checker.tracker_urls("udp", 1, live_port)
-        path = bench_checker.write_list(folder, urls)
         what = "check of {:,} silent UDP trackers and a live one, time-out {} s"
-        yield from list_rows(
-            what.format(count, effort.patience), path, live.results, 1, count + 1, packages,
-            effort, folder, effort.patience, [], 1,
-        )  # fmt: skip
+        what = what.format(count, effort.patience)
+        listed = Listed(what, urls, live.results, 1, effort.patience, [], 1)
+        yield from list_rows(listed, packages, folder)
 
 
-def swarm_rows(effort, quick, folder):
-    tools, reasons = {}, {}
-    for name, make in zip(SCRAPERS, (bench_swarms.make_node_tool, bench_swarms.make_scraper)):
-        reasons[name] = skipped("--quick")
-        if quick:
-            continue
+def find_scrapers(quick):
+    """Returns {name: Tool, or a text that says why it is not here}."""
+    makers = (bench_swarms.make_node_tool, bench_swarms.make_scraper)
+    if quick:
+        return {name: skipped("--quick") for name in SCRAPERS}
+    tools = {}
+    for name, make in zip(SCRAPERS, makers):
         try:
             tools[name] = make()
         except (OSError, subprocess.CalledProcessError):
-            reasons[name] = skipped("not installed")
+            tools[name] = skipped("not installed")
+    return tools
+
+
+def swarm_row_of(case, name, tool, seconds, failure, ours):
+    """Returns the Row of a scraper, which took so many seconds in the median, or has failed."""
+    result = tool
+    if not isinstance(tool, str):
+        name = tool.name.replace(", over UDP", "")
+        result = failure or speed(seconds / ours)
+    return Row("`swarms`: " + bench_swarms.title_of(case), name, result)
+
+
+def swarm_rows(effort, quick, folder):
+    tools = find_scrapers(quick)
     ours = bench_swarms.our_tool(sys.executable)
     for case in bench_swarms.CASES:
         if quick:
             case = case._replace(
                 torrents=case.torrents // 100, udp=min(case.udp, 2), http=min(case.http, 2)
             )
-        able = {
-            name: tool for name, tool in tools.items() if not (case.http and "over UDP" in tool.name)
-        }
-        path = bench_swarms.write_torrents(case, folder)
-        times = {name: [] for name in [None] + list(able)}
         failures = {}
-        names = {tool: name for name, tool in able.items()}
+        for name, tool in tools.items():
+            if case.http and not isinstance(tool, str) and "over UDP" in tool.name:
+                failures[name] = "no: it takes info hashes of HTTP replies for text"
+        times = {name: [] for name in tools}
+        our_times = []
+        path = bench_swarms.write_torrents(case, folder)
         with bench_swarms.trackers(case.torrents, case.udp, case.http) as urls:
             for _ in range(effort.rounds):
-                every = [ours] + list(able.values())
-                for tool, found in bench_swarms.run_tools(every, case, folder, path, urls):
-                    if tool is ours:
-                        required(found)
-                    elif found.failure:
-                        failures[names[tool]] = "no: " + found.failure.lower()
-                    times[names.get(tool)].append(found.seconds)
-        for name in SCRAPERS:
-            beside = name
-            if name in tools:
-                beside = tools[name].name.replace(", over UDP", "")
-            if name in failures:
-                result = failures[name]
-            elif name in able:
-                result = speed(median(times[name]) / median(times[None]))
-            elif name in tools:
-                result = "no: it takes info hashes of HTTP replies for text"
-            else:
-                result = reasons[name]
-            yield Row("`swarms`: " + bench_swarms.title_of(case), beside, result)
+                our_times.append(required(bench_swarms.run_tool(ours, folder, path, urls)))
+                for name, tool in tools.items():
+                    # One that has failed has no figure, however often it is tried.
+                    if isinstance(tool, str) or name in failures:
+                        continue
+                    found = bench_swarms.run_tool(tool, folder, path, urls)
+                    times[name].append(found.seconds)
+                    if found.failure:
+                        failures[name] = "no: " + found.failure.lower()
+        for name, tool in tools.items():
+            seconds = median(times[name] or [0])
+            yield swarm_row_of(case, name, tool, seconds, failures.get(name), median(our_times))
 
 
 def make_rows(quick):
