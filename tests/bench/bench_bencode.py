@@ -6,46 +6,47 @@
 
 Decodes and encodes three documents with each library in turn, round after round, and compares
 within the rounds, so that a busy machine slows all of them alike. Times are processor time.
-Exit code 0: decoding each document is at least 2.3 times as fast as with bencodepy and level
-with bencoder.pyx, which is compiled, or faster; 1: it is not, or one of the two could not be
-measured. Encoding is printed beside, without a target.
+Exit code 0: decoding each document is at least 2.3 times as fast as with bencode.py of PyPI and
+level with bencoder.pyx, which is compiled, or faster; 1: it is not, or one of the two could not be
+measured. Encoding, and the info hash of a .torrent, are printed beside, without a target.
 
-The libraries come from PyPI into a virtual environment in the system's temporary directory,
-which later runs use again. With --python they are those of that interpreter instead. Needs
-Python 3.8 or newer.
+The libraries come from PyPI into the system's temporary directory (see others.py); bencode.py of
+PyPI has a module bencodepy, as the package of that name has. Needs Python 3.8 or newer.
 """
 import argparse
 import gc
-import getpass
+import hashlib
 import importlib
+import json
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-import venv
 from collections import namedtuple
+from functools import partial
 from statistics import median
+
+import others
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 # Before anything installed: the package bencode.py of PyPI has a module bencode as well.
 sys.path.insert(0, ROOT)
 import bencode  # noqa: E402
 
-# name: as printed; package: on PyPI
-Library = namedtuple("Library", "name package module decode encode")
+# name: of the package on PyPI
+Library = namedtuple("Library", "name module decode encode")
 LIBRARIES = [
-    Library("bencodepy", "bencode.py", "bencodepy", "decode", "encode"),
-    Library("bcoding", "bcoding", "bcoding", "bdecode", "bencode"),
-    Library("bencoder.pyx", "bencoder.pyx", "bencoder", "bdecode", "bencode"),
-    Library("fastbencode", "fastbencode", "fastbencode", "bdecode", "bencode"),
+    Library("bencode.py", "bencodepy", "decode", "encode"),
+    Library("bencodepy", "bencodepy", "decode", "encode"),
+    Library("bcoding", "bcoding", "bdecode", "bencode"),
+    Library("bencoder.pyx", "bencoder", "bdecode", "bencode"),
+    Library("fastbencode", "fastbencode", "bdecode", "bencode"),
 ]
 OURS = "this bencode.py"
 
 # At least how many times as fast as the library ours has to be in decoding.
-TARGETS = {"bencodepy": 2.3, "bencoder.pyx": 1.0}
+TARGETS = {"bencode.py": 2.3, "bencoder.pyx": 1.0}
 SAMPLE_SECONDS = 0.05  # a sample repeats a call until it takes about this long
 
 
@@ -75,7 +76,7 @@ def scrape_reply(rng):
     """A scrape reply with 20,000 torrents (BEP 48): most swarms are small, a few are huge.
 
     The shape matters: with counts spread evenly up to 5,000, 100,000 and 500, so that hardly any
-    has one digit, decoding was 2.2 times as fast as with bencodepy.
+    has one digit, decoding was 2.2 times as fast as with bencode.py of PyPI.
     """
     return {
         b"files": {
@@ -89,14 +90,14 @@ def scrape_reply(rng):
     }
 
 
-def torrent(rng):
-    """A .torrent with 20,000 files of 1 kB to 3 GB, each in one of 200 folders (BEP 3)."""
+def torrent(rng, count=20000):
+    """A .torrent with so many files of 1 kB to 3 GB, a hundred a folder, 2,000 pieces (BEP 3)."""
     files = [
         {
             b"length": int(10 ** rng.uniform(3, 9.5)),
             b"path": [b"season %02d" % (number // 100), b"episode %05d.mkv" % number],
         }
-        for number in range(20000)
+        for number in range(count)
     ]
     return {
         b"announce": b"udp://tracker.example.org:6969/announce",
@@ -114,6 +115,8 @@ DOCUMENTS = [
     ("scrape of 20,000 torrents", scrape_reply),
     ("torrent with 20,000 files", torrent),
 ]
+# For --json: what most people have in hand.
+ORDINARY = ("torrent with 100 files", partial(torrent, count=100))
 
 
 # --- measurement ---
@@ -151,39 +154,88 @@ def ratio(samples, name, base):
     return median(theirs / ours for ours, theirs in zip(samples[name], samples[base]))
 
 
-def load_libraries():
+def load(library, folder):
+    """Returns (decode, encode) of a library that is installed in the folder."""
+    sys.path.insert(0, folder)
+    try:
+        module = importlib.import_module(library.module)
+        return getattr(module, library.decode), getattr(module, library.encode)
+    finally:
+        sys.path.remove(folder)
+        # Another package has a module of the same name.
+        for name in [name for name in sys.modules if name.split(".")[0] == library.module]:
+            del sys.modules[name]
+
+
+def load_libraries(names):
     """Returns {name: (decode, encode)}, ours first, and {name: why it could not be loaded}."""
     loaded = {OURS: (bencode.decode, bencode.encode)}
     missing = {}
     for library in LIBRARIES:
+        if library.name not in names:
+            continue
         try:
-            module = importlib.import_module(library.module)
-            loaded[library.name] = getattr(module, library.decode), getattr(module, library.encode)
+            loaded[library.name] = load(library, others.install(library.name).folder)
+        except subprocess.CalledProcessError:
+            missing[library.name] = "could not be installed"
         except Exception as error:
-            missing[library.name] = "not measured: {!r}".format(error)
+            missing[library.name] = repr(error)
     return loaded, missing
 
 
 def version_of(name):
     """Returns the version of what is measured under that name."""
-    if name == OURS:
-        return bencode.VERSION
-    from importlib.metadata import PackageNotFoundError, version
+    return bencode.VERSION if name == OURS else others.pinned_versions()[name]
 
-    package = next(library.package for library in LIBRARIES if library.name == name)
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        # Before Python 3.10 the name has to be spelled as its folder is.
-        return version(package.replace(".", "_"))
+
+def hash_info(decode, encode, data):
+    """Returns the info hash as a program finds it that has no more than the two functions."""
+    document = decode(data)
+    # bcoding has text where the bytes are UTF-8.
+    info = document[b"info"] if b"info" in document else document["info"]
+    return hashlib.sha1(encode(info)).digest()
+
+
+def operations(document, loaded, failed):
+    """Returns {operation: {name: (function, argument)}}; what a library gets wrong is in failed."""
+    data = bencode.encode(document)
+    found = {"decode": {}, "encode": {}}
+    if b"info" in document:
+        found["info hash"] = {}
+    for name, (decode, encode) in loaded.items():
+        try:
+            # What a library made of the data is what it is asked to encode: bcoding has text where
+            # the bytes are UTF-8.
+            value = decode(data)
+            if encode(value) != data:
+                raise ValueError("encodes the document to something else")
+            hash_one = bencode.info_hash if name == OURS else partial(hash_info, decode, encode)
+            if "info hash" in found:
+                if hash_one(data) != bencode.info_hash(data):
+                    raise ValueError("finds another info hash")
+                found["info hash"][name] = hash_one, data
+        except Exception as error:
+            failed[name] = "{!r:.60}".format(error)
+            continue
+        found["decode"][name] = decode, data
+        found["encode"][name] = encode, value
+    return found
+
+
+def measure_document(document, names, rounds):
+    """Returns {operation: {name: [seconds of one call, ...]}} and {name: why it is not there}."""
+    loaded, failed = load_libraries(names)
+    found = operations(document, loaded, failed)
+    return {name: measure(functions, rounds) for name, functions in found.items()}, failed
 
 
 def print_table(title, samples, missing):
-    """Prints a row for each library; a ratio of 2.0 is twice as fast as bencodepy."""
-    print("\n{}\n{:24}{:>10}{:>10}{:>14}".format(title, "", "best ms", "median ms", "x bencodepy"))
+    """Prints a row for each library; a ratio of 2.0 is twice as fast as bencode.py of PyPI."""
+    titles = ("", "best ms", "median ms", "x bencode.py")
+    print("\n{}\n{:24}{:>10}{:>10}{:>14}".format(title, *titles))
     for name, times in samples.items():
         label = "{} {}".format(name, version_of(name))
-        found = ratio(samples, name, "bencodepy")
+        found = ratio(samples, name, "bencode.py")
         print(
             "  {:22}{:10.3f}{:10.3f}{:>14}".format(
                 label,
@@ -193,40 +245,26 @@ def print_table(title, samples, missing):
             )
         )
     for name, reason in missing.items():
-        print("  {:22}  {}".format(name, reason))
+        print("  {:22}  not measured: {}".format(name, reason))
 
 
 def run(rounds):
     """Measures all documents in this interpreter, prints tables; returns the exit code."""
-    print("Python {}, {} rounds".format(sys.version.split()[0], rounds))
-    loaded, missing = load_libraries()
+    print("Python {}, {} rounds".format(sys.version.split()[0], rounds), flush=True)
     misses = []
     for title, make_document in DOCUMENTS:
         document = make_document(random.Random(1))
-        data = bencode.encode(document)
-        decoders, encoders, failed = {}, {}, dict(missing)
-        for name, (decode, encode) in loaded.items():
-            try:
-                # What a library made of the data is what it is asked to encode: bcoding has
-                # text where the bytes are UTF-8.
-                value = decode(data)
-                if encode(value) != data:
-                    raise ValueError("encodes the document to something else")
-            except Exception as error:
-                failed[name] = "not measured: {!r:.60}".format(error)
-                continue
-            decoders[name] = decode, data
-            encoders[name] = encode, value
-        decoding = measure(decoders, rounds)
-        heading = "{} ({:,} bytes)".format(title, len(data))
-        print_table("decode, " + heading, decoding, failed)
-        print_table("encode, " + heading, measure(encoders, rounds), failed)
+        names = [library.name for library in LIBRARIES]
+        found, failed = measure_document(document, names, rounds)
+        heading = "{} ({:,} bytes)".format(title, len(bencode.encode(document)))
+        for operation, samples in found.items():
+            print_table("{}, {}".format(operation, heading), samples, failed)
         for name, target in TARGETS.items():
-            found = ratio(decoding, OURS, name)
-            if found is None:
+            times = ratio(found["decode"], OURS, name)
+            if times is None:
                 misses.append("{}: {} was not measured".format(title, name))
-            elif found < target:
-                misses.append("{}: {:.2f} x {}, not {} x".format(title, found, name, target))
+            elif times < target:
+                misses.append("{}: {:.2f} x {}, not {} x".format(title, times, name, target))
     print()
     for miss in misses:
         print("MISSED  " + miss)
@@ -236,42 +274,38 @@ def run(rounds):
     return 1 if misses else 0
 
 
-# --- environment and command line ---
+def print_json(names, rounds):
+    """Measures an ordinary .torrent, and prints how many times as fast as each library ours is."""
+    document = ORDINARY[1](random.Random(1))
+    found, failed = measure_document(document, names, rounds)
+    ratios = {
+        operation: {name: ratio(samples, OURS, name) for name in samples if name != OURS}
+        for operation, samples in found.items()
+    }
+    size = len(bencode.encode(document))
+    said = {"document": ORDINARY[0], "bytes": size, "ratios": ratios, "failed": failed}
+    print(json.dumps(said))
 
 
-def make_environment():
-    """Returns the Python of a virtual environment with the libraries, made where it is missing."""
-    name = "bench-bencode-{}-python{}.{}".format(getpass.getuser(), *sys.version_info[:2])
-    folder = os.path.join(tempfile.gettempdir(), name)
-    python = os.path.join(folder, "Scripts" if os.name == "nt" else "bin", "python")
-    print("virtual environment with the libraries: " + folder, flush=True)
-    if not os.path.isdir(folder):
-        try:
-            venv.create(folder, with_pip=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            sys.exit("could not make it (see --python): {}".format(error))
-    for library in LIBRARIES:
-        command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        if subprocess.call(command + [library.package]) != 0:
-            print("could not install {}".format(library.package), flush=True)
-    return python
+# --- command line ---
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--python", help="measure in this interpreter, with the libraries it has")
-    parser.add_argument("--here", action="store_true", help="measure in the running interpreter")
     parser.add_argument("--rounds", type=int, default=15, help="samples of each (default 15)")
-    arguments = parser.parse_args()
-    if arguments.here:
-        return run(arguments.rounds)
-    python = arguments.python or make_environment()
-    return subprocess.call(
-        [python, os.path.abspath(__file__), "--here", "--rounds", str(arguments.rounds)]
+    parser.add_argument(
+        "--json",
+        nargs="*",
+        metavar="LIBRARY",
+        help="measure an ordinary .torrent beside these, and print ratios as JSON",
     )
+    arguments = parser.parse_args()
+    if arguments.json is None:
+        return run(arguments.rounds)
+    print_json(arguments.json, arguments.rounds)
+    return 0
 
 
 if __name__ == "__main__":

@@ -10,12 +10,11 @@ counts is how little longer many take than one. The live ones are one server at 
 Live UDP trackers are also checked beside HTTP trackers that flood, and one over wss:// beside one
 over https:// (the certificate is made by openssl).
 Then trackerping and torrentlib check lists of 100 and of 1,000 silent UDP trackers and a live
-one. They come from PyPI, each in a virtual environment of its own in the system's temporary
-directory, which later runs use again. Both send one connect request to each tracker and no more.
+one. They come from PyPI into the system's temporary directory (see others.py). Both send one
+connect request to each tracker and no more.
 Exit code 0: all limits hold; 1: one is broken. Needs Linux, and takes some seven minutes.
 """
 import argparse
-import getpass
 import os
 import resource
 import shutil
@@ -31,6 +30,7 @@ from contextlib import contextmanager
 from functools import partial
 from statistics import median
 
+import others
 from servers import server
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -57,8 +57,8 @@ CASES = [
     Case("live HTTP", 1000, None, None),
 ]
 
-# arguments: those after the interpreter, with {} for the file that has the list of trackers;
-# answer: what it prints in the end when of so many trackers one is alive
+# arguments: those after the interpreter, with PATH for the file that has the list of trackers and
+# TIMEOUT; answer: what it prints in the end when of so many trackers so many are alive
 Tool = namedtuple("Tool", "name package arguments answer")
 TORRENTLIB = """
 import sys
@@ -70,20 +70,20 @@ TOOLS = [
     Tool(
         "trackerping",
         "trackerping",
-        ["-m", "trackerping", "-l", "-t", TIMEOUT, "{}"],
-        "{} trackers total, 1 available",
+        ["-m", "trackerping", "-l", "-t", "TIMEOUT", "PATH"],
+        "{total} trackers total, {live} available",
     ),
     Tool(
         "torrentlib",
         "torrentlib",
-        ["-c", TORRENTLIB.format(""), "{}", TIMEOUT],
-        "found 1 of {}",
+        ["-c", TORRENTLIB.format(""), "PATH", "TIMEOUT"],
+        "found {live} of {total}",
     ),
     Tool(
         "torrentlib, 2,000 threads",
         "torrentlib",
-        ["-c", TORRENTLIB.format(", max_threads=2000"), "{}", TIMEOUT],
-        "found 1 of {}",
+        ["-c", TORRENTLIB.format(", max_threads=2000"), "PATH", "TIMEOUT"],
+        "found {live} of {total}",
     ),
 ]
 
@@ -196,18 +196,18 @@ def run(command, texts, times):
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, failure)
 
 
-def checker_command(python, folder, path):
+def checker_command(python, folder, path, timeout=TIMEOUT):
     script = os.path.join(folder, "tracker_checker.py")
-    settings = ["--format", "compact", "--no-progress", "--timeout", TIMEOUT]
+    settings = ["--format", "compact", "--no-progress", "--timeout", timeout]
     return [python, script, path] + settings
 
 
-def measure_case(case, python, folder):
+def measure_case(case, python, folder, timeout=TIMEOUT):
     """Returns the Run of the checker with the trackers of a case."""
     kind = KINDS[case.kind]
     with kind.start() as port:
         path = write_list(folder, tracker_urls(kind.scheme, case.count, port))
-        return run(checker_command(python, folder, path), kind.results, case.count)
+        return run(checker_command(python, folder, path, timeout), kind.results, case.count)
 
 
 def judge(case, found, one):
@@ -348,40 +348,23 @@ def measure_tls(python, folder):
 # --- other checkers ---
 
 
-def make_environment(package):
-    """Returns the Python of a virtual environment with the package, made where it is missing.
-
-    Raises OSError or CalledProcessError where that cannot be done.
-    """
-    import venv
-
-    name = "bench-{}-{}-python{}.{}".format(package, getpass.getuser(), *sys.version_info[:2])
-    folder = os.path.join(tempfile.gettempdir(), name)
-    python = os.path.join(folder, "bin", "python")
-    if not os.path.isdir(folder):
+def install_all():
+    """Returns {package: its Package, or None where it could not be installed}."""
+    packages = {}
+    for name in {tool.package: None for tool in TOOLS}:
         try:
-            venv.create(folder, with_pip=True)
-        except (OSError, subprocess.CalledProcessError):
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-    pip = [python, "-m", "pip", "--disable-pip-version-check"]
-    subprocess.check_call(pip + ["install", "-q", package])
-    listed = subprocess.check_output(pip + ["list", "--format", "freeze"], universal_newlines=True)
-    print("  {}: {}".format(folder, " ".join(listed.split())))
-    return python
-
-
-def make_environments():
-    """Returns {package: its Python, or None where it could not be installed}."""
-    print("\nvirtual environments:", flush=True)
-    pythons = {}
-    for package in {tool.package: None for tool in TOOLS}:
-        try:
-            pythons[package] = make_environment(package)
+            packages[name] = others.install(name)
         except (OSError, subprocess.CalledProcessError) as error:
-            print("  {}: could not be installed: {}".format(package, error))
-            pythons[package] = None
-    return pythons
+            print("{}: could not be installed: {}".format(name, error))
+            packages[name] = None
+    return packages
+
+
+def run_tool(tool, package, path, total, live, timeout=TIMEOUT):
+    """Returns the Run of another checker with a list of so many trackers, so many of them alive."""
+    values = {"PATH": path, "TIMEOUT": timeout}
+    command = package.command + [values.get(argument, argument) for argument in tool.arguments]
+    return run(command, [tool.answer.format(total=total, live=live)], 1)
 
 
 def print_tool(name, found, ours):
@@ -398,7 +381,7 @@ def print_tool(name, found, ours):
 
 def compare(python, folder):
     """Lets the other checkers and this one check the same lists, and prints a table of each."""
-    pythons = make_environments()
+    packages = install_all()
     with silent_udp() as silent_port, server(serve_live("udp_port")) as live_port:
         for size in LIST_SIZES:
             urls = tracker_urls("udp", size, silent_port) + tracker_urls("udp", 1, live_port)
@@ -409,10 +392,9 @@ def compare(python, folder):
             ours = run(checker_command(python, folder, path), KINDS["live UDP"].results, 1)
             print_tool("this checker", ours, ours)
             for tool in TOOLS:
-                theirs = pythons[tool.package]
-                command = [theirs] + [argument.replace("{}", path) for argument in tool.arguments]
-                answer = tool.answer.format(size + 1)
-                print_tool(tool.name, run(command, [answer], 1) if theirs else None, ours)
+                package = packages[tool.package]
+                found = package and run_tool(tool, package, path, size + 1, 1)
+                print_tool(tool.name, found, ours)
                 sys.stdout.flush()
 
 

@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections import namedtuple
+from contextlib import contextmanager
 from statistics import median
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -108,24 +109,35 @@ def measure(python, commands, runs):
     return samples
 
 
-def report(commands, samples):
-    """Prints a row for each command; returns the names of those over their limits."""
+def ratios_of(commands, samples):
+    """Returns {name: (ratio to the base on the clock, in processor time)} of those with a base."""
     medians = {name: [median(times) for times in zip(*samples[name])] for name in samples}
     bases = {name.partition(":")[0]: medians[name] for name in medians}
+    return {
+        name: tuple(ours / base for ours, base in zip(medians[name], bases[command.base]))
+        for command in commands
+        for name in [command.name]
+        if command.base
+    }
+
+
+def report(commands, samples):
+    """Prints a row for each command; returns the names of those over their limits."""
+    ratios = ratios_of(commands, samples)
     titles = ("best ms", "median ms", "ratio", "limit", "processor ms", "ratio")
     print("{:42}{:>9}{:>11}{:>9}{:>9}{:>16}{:>9}".format("", *titles))
     over = []
     for command in commands:
         best = min(seconds for seconds, _ in samples[command.name])
-        seconds, processor = medians[command.name]
+        seconds, processor = (median(times) for times in zip(*samples[command.name]))
         ratio = limit = processor_ratio = verdict = ""
         if command.base:
-            base_seconds, base_processor = bases[command.base]
-            ratio = "{:.2f} {}".format(seconds / base_seconds, command.base)
-            processor_ratio = "{:.2f} {}".format(processor / base_processor, command.base)
+            ratio, processor_ratio = (
+                "{:.2f} {}".format(each, command.base) for each in ratios[command.name]
+            )
         if command.limit:
             limit = "{:.2f} {}".format(command.limit, command.base)
-            verdict = "ok" if seconds <= command.limit * base_seconds else "over"
+            verdict = "ok" if ratios[command.name][0] <= command.limit else "over"
         if verdict == "over":
             over.append(command.name)
         row = "  {:40}{:9.1f}{:11.1f}{:>9}{:>9}{:16.1f}{:>9}  {}"
@@ -142,6 +154,15 @@ def serve(ready):
     with LoopbackTracker() as tracker:
         ready.send((tracker.udp_url, tracker.http_url))
         signal.pause()
+
+
+@contextmanager
+def all_commands():
+    """Yields the Commands, with a tracker that answers and a copy of the scripts."""
+    with tempfile.TemporaryDirectory() as folder, server(serve) as urls:
+        for script in SCRIPTS:
+            shutil.copy(os.path.join(ROOT, script), folder)
+        yield commands_for(folder, *urls)
 
 
 def find_interpreters():
@@ -174,10 +195,7 @@ def main():
     arguments = parser.parse_args()
     pythons = [os.path.abspath(path) for path in arguments.python or find_interpreters()]
     over = []
-    with tempfile.TemporaryDirectory() as folder, server(serve) as urls:
-        for script in SCRIPTS:
-            shutil.copy(os.path.join(ROOT, script), folder)
-        commands = commands_for(folder, *urls)
+    with all_commands() as commands:
         for python in pythons:
             version = subprocess.check_output([python, "--version"], universal_newlines=True)
             print("\n{} ({}), {} runs".format(python, version.strip(), arguments.runs), flush=True)

@@ -6,11 +6,12 @@
 
 All trackers are on loopback, made up by the loopback tracker in processes of their own. The same
 torrents are asked for by bittorrent-tracker's Client.scrape (npm; BITTORRENT_TRACKER_DIR in the
-environment names the folder it is installed in), by the scraper in requirements.txt (PyPI, in a
-virtual environment in the system's temporary directory, which later runs use again) and by a loop
-over udp_tracker_client.py, and http_tracker_client.py, of 74 torrents a command. None but this
-checker looks whether replies are in the order in which it asked, and the others do not send again
-what was lost. Every count is compared with what the trackers count; one that is wrong fails.
+environment names the folder it is installed in), by tracker-scraper of PyPI (see others.py) and by
+a loop over udp_tracker_client.py, and http_tracker_client.py, of 74 torrents a command. None but
+this checker looks whether replies are in the order in which it asked, and the others do not send
+again what was lost. Every count is compared with what the trackers count; one that is wrong fails.
+Over HTTP tracker-scraper writes a space in an info hash as +, which the loopback tracker, as
+opentracker, takes for a +, and so counts another torrent.
 
 --loss measures something else: 5,000 torrents on three UDP trackers that lose a tenth of the
 datagrams each way, with replies in the order of the request, sorted, reversed and at random. No
@@ -21,7 +22,6 @@ torrents, no limits on time and memory, and no others but the loop. Needs Linux,
 three minutes.
 """
 import argparse
-import getpass
 import json
 import os
 import platform
@@ -36,6 +36,7 @@ from collections import namedtuple
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
+import others
 from servers import server
 
 BENCH = os.path.dirname(os.path.abspath(__file__))
@@ -172,8 +173,8 @@ def read_lines(output, hashes):
         yield info_hash, tuple(map(int, counts))
 
 
-def scraper_command(python, folder, path, urls):
-    return [python, "-c", SCRAPER, path] + urls
+def scraper_command(package, folder, path, urls):
+    return package.command + ["-c", SCRAPER, path] + urls
 
 
 def node_command(npm, folder, path, urls):
@@ -191,24 +192,10 @@ def loop_tool(python):
 
 
 def make_scraper():
-    """Returns the Tool of the scraper in requirements.txt; raises what says that it cannot."""
-    import venv
-
-    name = "bench-swarms-{}-python{}.{}".format(getpass.getuser(), *sys.version_info[:2])
-    folder = os.path.join(tempfile.gettempdir(), name)
-    python = os.path.join(folder, "bin", "python")
-    if not os.path.isdir(folder):
-        try:
-            venv.create(folder, with_pip=True)
-        except (OSError, subprocess.CalledProcessError):
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-    pip = [python, "-m", "pip", "--disable-pip-version-check"]
-    requirements = os.path.join(BENCH, "requirements.txt")
-    subprocess.check_call(pip + ["install", "-q", "-r", requirements])
-    with open(requirements) as file:
-        (package,) = [line.strip() for line in file if not line.startswith("#")]
-    return Tool(package.replace("==", " "), False, partial(scraper_command, python), read_lines)
+    """Returns the Tool of tracker-scraper; raises what says that it cannot."""
+    package = others.install("tracker-scraper")
+    name = "{} {}".format(package.name, package.version)
+    return Tool(name, False, partial(scraper_command, package), read_lines)
 
 
 def make_node_tool():
@@ -226,7 +213,7 @@ def make_node_tool():
 def make_tools(python, quick):
     """Returns the Tools that are measured beside ours, and prints which cannot be."""
     tools = []
-    for name, make in (("bittorrent-tracker", make_node_tool), ("the scraper", make_scraper)):
+    for name, make in (("bittorrent-tracker", make_node_tool), ("tracker-scraper", make_scraper)):
         if quick:
             continue
         try:
@@ -328,9 +315,8 @@ def judge(case, found):
     return (text and "{}: {}".format(text, "ok" if kept else "OVER")), kept
 
 
-def measure_case(case, ours, tools, folder):
-    """Prints a table of a case; returns how many limits were broken and counts wrong."""
-    title = "{:,} torrents on {}".format(
+def title_of(case):
+    return "{:,} torrents on {}".format(
         case.torrents,
         " and ".join(
             "{} {} tracker{}".format(number, kind, "s" * (number > 1))
@@ -338,12 +324,22 @@ def measure_case(case, ours, tools, folder):
             if number
         ),
     )
+
+
+def write_torrents(case, folder):
+    """Writes the info hashes of a case into the folder; returns the path of the file."""
     path = os.path.join(folder, "hashes.txt")
     with server(partial(write_hashes, case.torrents, path)):
         pass
+    return path
+
+
+def measure_case(case, ours, tools, folder):
+    """Prints a table of a case; returns how many limits were broken and counts wrong."""
+    path = write_torrents(case, folder)
     misses = 0
     titles = ("seconds", "x ours", "processor s", "peak MB", "x ours")
-    print("\n{:52}{:>9}{:>8}{:>13}{:>9}{:>8}".format(title, *titles), flush=True)
+    print("\n{:52}{:>9}{:>8}{:>13}{:>9}{:>8}".format(title_of(case), *titles), flush=True)
     with trackers(case.torrents, case.udp, case.http) as urls:
         base = None
         for tool in [ours] + tools:
