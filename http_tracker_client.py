@@ -1452,7 +1452,12 @@ def wait_for(wait, selector, deadline: float) -> list:
     for sock, event in wait.events.items():
         selector.register(sock, event)
     until = deadline if wait.until is None else min(wait.until, deadline)
-    ready = [key.fileobj for key, _ in selector.select(max(0, until - time.monotonic()))]
+    ready = []
+    while not ready:
+        left = max(0, until - time.monotonic())
+        ready = [key.fileobj for key, _ in selector.select(min(left, LONGEST_WAIT))]
+        if left <= LONGEST_WAIT:
+            break
     for sock in wait.events:
         selector.unregister(sock)
     if time.monotonic() >= deadline:
@@ -2396,6 +2401,10 @@ class Race:
 
 
 # --- carried region: client lookup (home: udp_tracker_client.py) ---
+# Seconds: of a signal that comes just before a wait Python hears only after it.
+LONGEST_WAIT = 1
+
+
 def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
     """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
 

@@ -593,7 +593,8 @@ def ask(url: "Url", requests: list, timeout: float, version: int, trace=None) ->
         conversation = Conversation(addresses, requests, now, deadline, selector, trace=trace)
         conversation.advance(now)
         while not conversation.finished:
-            ready = selector.select(max(0, conversation.wake_at - time.monotonic()))
+            pause = max(0, conversation.wake_at - time.monotonic())
+            ready = selector.select(min(pause, LONGEST_WAIT))
             now = time.monotonic()
             for key, _ in ready:
                 conversation.read(key.fileobj, now)
@@ -1417,6 +1418,10 @@ class Race:
 
 
 # --- carried region: client lookup (home: udp_tracker_client.py) ---
+# Seconds: of a signal that comes just before a wait Python hears only after it.
+LONGEST_WAIT = 1
+
+
 def look_up_within(host: str, port: int, version: int, deadline: float) -> list:
     """look_up, which cannot be interrupted, on a thread that is left behind at the deadline.
 

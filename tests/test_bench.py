@@ -59,8 +59,8 @@ def test_the_table_is_written_between_its_comments(tmp_path):
     # The README's table has the headings and rows that the command writes; figures are its own.
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         parts = parts_of(file.read())
-    if parts:
-        assert shape_of(parts[1]) == shape_of(result.stdout)
+    assert parts
+    assert shape_of(parts[1]) == shape_of(result.stdout)
 
 
 def test_a_readme_without_the_comments_is_left_alone(tmp_path):

@@ -721,3 +721,15 @@ def test_counts_of_http_replies():
     assert tracker_checker.scrape_counts({b"files": {HASH: 1}}) == {HASH: (None, None, None)}
     true = {b"files": {HASH: {b"complete": True}}}
     assert tracker_checker.scrape_counts(true) == {HASH: (None, None, None)}
+
+
+@pytest.mark.parametrize("name, path", [("Two.Example", ""), ("two.example", "/fault/redirect")])
+def test_an_address_is_kept_through_capitals_and_redirects(run_script, resolver, name, path):
+    with LoopbackTracker(hosts=("127.0.0.2",)) as tracker:
+        url = "http://{}:{}{}/announce".format(name, tracker.http_port, path)
+        names = {"two.example": ["127.0.0.2", "127.0.0.3"]}
+        arguments = [url, "--all-addresses", "--format", "ndjson", "--timeout", "3"]
+        result = run_script("tracker_checker.py", *arguments, env=resolver(names))
+    found = {record["address"]: record["status"] for record in json_lines(result.stdout)}
+    port = ":{}".format(tracker.http_port)
+    assert found == {"127.0.0.2" + port: "ok", "127.0.0.3" + port: "error"}

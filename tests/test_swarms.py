@@ -229,7 +229,7 @@ def test_a_list_may_have_hashes_and_trackers_together(swarms, counting):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ([], "nothing to check"),
+        ([], "nothing to ask for"),
         ([HASH], "no tracker"),
         ([CLOSED], "no torrent"),
         ([HASH[:-1], CLOSED], "39 hex digits"),
