@@ -1129,7 +1129,7 @@ def test_the_old_file_stays_on_a_full_disk(start, tmp_path):
 
 @pytest.mark.parametrize("arguments, told", [
     (["monitr", DEAD_UDP], "did you mean monitor?"),
-    (["Monitor", DEAD_UDP], "did you mean the command monitor, which comes first?"),
+    (["Monitor", DEAD_UDP], "did you mean monitor?"),
     (["trackesr.txt"], "did you mean trackers.txt?"),
     (["folder/trackers.tx"], "did you mean folder/trackers.txt?"),
     (["tracker.example.org"], "udp://host:port is expected, or https://tracker.example.org/"),

@@ -96,7 +96,8 @@ def result_of(kind, given, stages, address, interval, seeders, leechers, detail,
             for name, seconds, failure in failures
         ]
     stages = [checker.Stage(*stage) for stage in failures]
-    result = checker.Result(target, stages, sum(stage.elapsed for stage in stages), address)
+    result = checker.Result(target, stages, sum(stage.elapsed for stage in stages))
+    result.address = address
     result.interval, result.seeders, result.leechers = interval, seeders, leechers
     result.detail, result.warning = detail, warning
     return result
