@@ -374,7 +374,7 @@ def check_http(check: Check, settings: Settings):
     if settings.announce:
         ask = announce_http(target, result, settings, check.deadline)
         accepted = yield from stage(check, "announce", ask)
-    scrape = scraping(target, [target.info_hash])
+    scrape = url_to_scrape(target, [target.info_hash])
     if settings.scrape and scrape:
         ask = scrape_http(scrape, target, result, settings.http, check.deadline)
         yield from stage(check, "scrape", ask)
@@ -385,7 +385,7 @@ def check_http(check: Check, settings: Settings):
     # Where it was cut short there is no time for a courtesy that takes a connection of its own.
     if accepted and not check.work.cut_short:
         try:
-            url = announcing(target, "stopped", settings)
+            url = url_to_announce(target, "stopped", settings)
             yield from fetch(url, settings.http, check.deadline, limit=None)
         except Failure:
             # It is a courtesy: the tracker forgets the peer after its interval anyway.
@@ -440,7 +440,7 @@ def ask_over(websocket: "WebSocket", name: str, target: Target, result: Result):
     if websocket is None:
         raise Failure("invalid_response", "not asked: the connection has ended")
     if name == "announce":
-        question = websocket_announcing(target, websocket.peer_id, "started")
+        question = message_to_announce(target, websocket.peer_id, "started")
         take_answer = announce_answer
     else:
         question = websocket_scrape([target.info_hash])
@@ -455,7 +455,7 @@ def leave_over(websocket: "WebSocket", check: Check):
     try:
         if not check.work.cut_short:
             if check.result.announced:
-                stopped = websocket_announcing(check.target, websocket.peer_id, "stopped")
+                stopped = message_to_announce(check.target, websocket.peer_id, "stopped")
                 yield from websocket.ask(stopped)
             yield from websocket.close()
     except Failure:
@@ -502,7 +502,7 @@ def announce_http(target: Target, result: Result, settings: Settings, deadline: 
         result.certificate_expires = response.certificate_expires
         announce_answer(read_reply(response), response.status, target, result)
 
-    url = announcing(target, "started", settings)
+    url = url_to_announce(target, "started", settings)
     response, _ = yield from fetch(url, settings.http, deadline, CHECK_LIMIT, read)
     result.address = response.address
 
@@ -569,7 +569,7 @@ def show_status(response: "HttpResponse") -> str:
     return "{} {}".format(response.status, reason).strip()
 
 
-def announcing(target: Target, event: str, settings: Settings) -> str:
+def url_to_announce(target: Target, event: str, settings: Settings) -> str:
     """Returns the URL of an announce, never as a seeder."""
     parameters = [
         ("info_hash", target.info_hash),
@@ -585,14 +585,14 @@ def announcing(target: Target, event: str, settings: Settings) -> str:
     return with_query(target.url, encode_query(parameters))
 
 
-def websocket_announcing(target: Target, peer_id: bytes, event: str) -> dict:
+def message_to_announce(target: Target, peer_id: bytes, event: str) -> dict:
     """Returns the message of an announce, never as a seeder."""
     return websocket_announce(
         target.info_hash, peer_id, event, uploaded=0, downloaded=0, left=1
     )
 
 
-def scraping(target: Target, info_hashes: list) -> str:
+def url_to_scrape(target: Target, info_hashes: list) -> str:
     """Returns the URL of a scrape, None for a tracker that has none."""
     try:
         url = scrape_url(target.url)
@@ -1327,6 +1327,9 @@ class UdpSurvey(Survey):
     proofs have failed (one may, since swarms change while they are asked about), or there are too
     few torrents for a proof, each is asked for by itself; so are those of a reply with more or
     fewer entries than were asked for.
+
+    So a torrent is in one place at a time: waiting, under way, to be asked for alone, or in a reply
+    that is in doubt, on trial, or proved; and then it is settled, once.
     """
 
     CHANCES = 10 ** 6
@@ -1487,7 +1490,7 @@ def start_survey(tracker: Target, torrents: list, on_outcome, runner: "Runner") 
     else:
         url, at_a_time = tracker.url or "", runner.PER_HOST
         survey = Survey(tracker, torrents, URL_LENGTH - len(url), length_in_query, on_outcome)
-        if not problem and not scraping(tracker, []):
+        if not problem and not url_to_scrape(tracker, []):
             problem = "it has no scrape URL (BEP 48)"
     if problem:
         survey.give_up(Failure("unsupported", problem))
@@ -1604,7 +1607,7 @@ def survey_http(check: SwarmCheck, settings: Settings):
     if question is None:
         return
     deadline = time.monotonic() + settings.timeout
-    url = scraping(check.target, question.info_hashes)
+    url = url_to_scrape(check.target, question.info_hashes)
     try:
         fetching = fetch(url, settings.http, deadline, CHECK_LIMIT, read_scrape)
         _, counts = yield from within(fetching, deadline)
@@ -4049,26 +4052,15 @@ COMMANDS = {
 
 def parse_arguments(argv: list, prog: str):
     """Returns the argparse namespace, with `command` saying which it is, None for a check."""
-    # As a rule that word is the command, if it is not the value of an option.
-    command = next((word for word in argv if word in COMMANDS), None)
-    parser = parser_for(command, prog)
-    options, positionals = tie_options(parser, argv)
-    if command and positionals[:1] != [command]:
-        if command in positionals and not os.path.exists(command):
-            for option in options:
-                require_option(parser, option.partition("=")[0])
-            parser.error("{0} has to come first: {1} {0} INPUT [options]".format(command, prog))
-        command, parser = None, parser_for(None, prog)
-        options, positionals = tie_options(parser, argv)
+    command, parser, options, positionals = choose_command(argv, prog)
     if "--format=nagios" in options:
         # A plugin that fails says so in its own way.
         parser.error = end_as_unknown
-    upstream = command == "monitor" and positionals[1:2] == ["udp"] and any(
-        word.startswith("--url=") for word in options
-    )
     require_options(parser, options, command)
-    alone = command == "monitor" and positionals[1:] == ["udp"] and not upstream
-    if alone and not os.path.exists("udp"):
+    # The Rust checker's form of the monitor.
+    is_udp_form = command == "monitor" and positionals[1:2] == ["udp"]
+    upstream = is_udp_form and any(option.startswith("--url=") for option in options)
+    if is_udp_form and len(positionals) == 2 and not upstream and not os.path.exists("udp"):
         parser.error("monitor udp: --url udp://host:port is expected with it")
     if command:
         positionals = positionals[2:] if upstream else positionals[1:]
@@ -4081,19 +4073,42 @@ def parse_arguments(argv: list, prog: str):
     arguments.command = command
     if arguments.output == "-":
         arguments.output = None
-    if command == "monitor" and arguments.format in ("prometheus", "html") and not arguments.output:
-        text = "--format {}: --output FILE is expected, to be rewritten"
-        parser.error(text.format(arguments.format))
-    if command == "monitor" and arguments.format == "ndjson" and arguments.output:
-        parser.error("--format ndjson: a line a probe goes to stdout; > FILE is expected")
     if arguments.ip_version:
         refuse_other_literals(parser, arguments)
     arguments.labels = require_distinct(parser, arguments.labels)
-    if command is None and arguments.critical and arguments.format != "nagios":
+    require_what_fits(parser, arguments)
+    return arguments
+
+
+def choose_command(argv: list, prog: str) -> tuple:
+    """Returns (command, its parser, options, positional arguments), as tie_options() has them."""
+    # As a rule that word is the command, if it is not the value of an option.
+    command = next((word for word in argv if word in COMMANDS), None)
+    parser = parser_for(command, prog)
+    options, positionals = tie_options(parser, argv)
+    if command is None or positionals[:1] == [command]:
+        return command, parser, options, positionals
+    if command in positionals and not os.path.exists(command):
+        for option in options:
+            require_option(parser, option.partition("=")[0])
+        parser.error("{0} has to come first: {1} {0} INPUT [options]".format(command, prog))
+    parser = parser_for(None, prog)
+    return (None, parser) + tie_options(parser, argv)
+
+
+def require_what_fits(parser, arguments) -> None:
+    """Ends in a usage error for options that do not go together."""
+    name = arguments.format
+    monitor = arguments.command == "monitor"
+    if monitor and name in ("prometheus", "html") and not arguments.output:
+        text = "--format {}: --output FILE is expected, to be rewritten"
+        parser.error(text.format(name))
+    if monitor and name == "ndjson" and arguments.output:
+        parser.error("--format ndjson: a line a probe goes to stdout; > FILE is expected")
+    if arguments.command is None and arguments.critical and name != "nagios":
         parser.error("--critical: --format nagios is expected with it, which it is for")
     if arguments.no_scrape and arguments.no_announce:
         parser.error("--no-scrape with --no-announce leaves nothing to check")
-    return arguments
 
 
 def require_options(parser, options: list, command: str) -> None:
