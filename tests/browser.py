@@ -13,6 +13,7 @@ import select
 import shutil
 import subprocess
 import tempfile
+import time
 
 LONGEST = 60  # seconds to wait for an answer
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -85,8 +86,10 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         page.call("Emulation.setEmulatedMedia", features=[scheme])
+        # The empty page it has before may tell only now that it was loaded: it is not this one.
+        page.evaluate("window.before = true")
         page.call("Page.navigate", url=url)
-        page.wait_for("Page.loadEventFired")
+        page.wait_until_renewed()
         return page
 
     def call(self, method, session=None, **parameters):
@@ -112,10 +115,6 @@ class Browser:
         """Returns the events of a page that came so far."""
         return [event for event in self._events if event.get("sessionId") == session]
 
-    def wait_for(self, session, method):
-        while not any(event["method"] == method for event in self.events(session)):
-            self._events.append(self._receive())
-
     def _receive(self):
         while b"\0" not in self._buffer:
             assert select.select([self._answers], [], [], LONGEST)[0], "the browser says nothing"
@@ -136,8 +135,16 @@ class Page:
     def call(self, method, **parameters):
         return self.browser.call(method, self.session, **parameters)
 
-    def wait_for(self, method):
-        self.browser.wait_for(self.session, method)
+    def wait_until_renewed(self):
+        """Waits until another document is loaded than the one with a window.before."""
+        deadline = time.monotonic() + LONGEST
+        while True:
+            script = "!window.before && document.readyState === 'complete'"
+            answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+            if answer["result"].get("value"):
+                return
+            assert time.monotonic() < deadline, "the page is not loaded"
+            time.sleep(0.01)
 
     def evaluate(self, script):
         """Returns the value of a JavaScript expression."""

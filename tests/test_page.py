@@ -224,9 +224,10 @@ def test_it_sorts_by_the_keyboard_and_keeps_the_view_when_it_is_renewed(open_pag
     page.evaluate("document.querySelector('.tile.down').focus()")
     page.press(" ", 32, " ")
     assert page.evaluate(STATES) == ["down", "down"]
+    page.evaluate("window.before = true")
     page.browser.forget()
     page.call("Page.reload")
-    page.wait_for("Page.loadEventFired")
+    page.wait_until_renewed()
     assert page.evaluate("document.querySelector('th:nth-child(3)').ariaSort") == "descending"
     assert page.evaluate(STATES) == ["down", "down"]
     page.click(".tile.down")
@@ -236,8 +237,9 @@ def test_it_sorts_by_the_keyboard_and_keeps_the_view_when_it_is_renewed(open_pag
 
 def test_the_page_of_a_monitor_renews_itself(open_page):
     page = open_page("often")
+    page.evaluate("window.before = true")
     page.browser.forget()
-    page.wait_for("Page.loadEventFired")
+    page.wait_until_renewed()
     assert_at_peace(page)
 
 
