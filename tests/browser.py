@@ -24,6 +24,10 @@ def find_browser():
     return next((path for path in map(shutil.which, NAMES) if path), None)
 
 
+class BrowserError(Exception):
+    """What the browser says is wrong with a command."""
+
+
 class Browser:
     """A Chromium without a screen. open() returns a Page; messages are taken one at a time."""
 
@@ -103,7 +107,8 @@ class Browser:
         while True:
             answer = self._receive()
             if answer.get("id") == self._number:
-                assert "error" not in answer, answer
+                if "error" in answer:
+                    raise BrowserError(answer["error"])
                 return answer["result"]
             self._events.append(answer)
 
@@ -139,10 +144,12 @@ class Page:
         """Waits until another document is loaded than the one with a window.before."""
         deadline = time.monotonic() + LONGEST
         while True:
-            script = "!window.before && document.readyState === 'complete'"
-            answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
-            if answer["result"].get("value"):
-                return
+            try:
+                if self.evaluate("!window.before && document.readyState === 'complete'"):
+                    return
+            except BrowserError:
+                # The document that was asked has gone meanwhile.
+                pass
             assert time.monotonic() < deadline, "the page is not loaded"
             time.sleep(0.01)
 
