@@ -164,7 +164,7 @@ class Result:
     @property
     def down(self) -> bool:
         """Whether it does not work: what was interrupted is neither up nor down."""
-        return self.status in ("timeout", "error", UNSUPPORTED)
+        return self.status in DOWN_STATES + (UNSUPPORTED,)
 
     @property
     def message(self) -> str:
@@ -1458,12 +1458,11 @@ class SwarmCheck(Check):
     host have their turns.
     """
 
-    __slots__ = ("survey", "runner")
+    __slots__ = ("survey",)
 
-    def __init__(self, survey: Survey, runner: "Runner"):
+    def __init__(self, survey: Survey):
         super().__init__(survey.tracker, lambda result: None, time.monotonic())
         self.survey = survey
-        self.runner = runner
 
     def begin(self, runner: "Runner", now: float) -> None:
         """Starts to ask; it ends by itself, since each request has the time-out."""
@@ -1496,7 +1495,7 @@ def start_survey(tracker: Target, torrents: list, on_outcome, runner: "Runner") 
         survey.give_up(Failure("unsupported", problem))
         return
     for _ in range(min(at_a_time, len(torrents))):
-        runner.submit_check(SwarmCheck(survey, runner))
+        runner.submit_check(SwarmCheck(survey))
 
 
 def length_in_query(info_hash: bytes) -> int:
@@ -1615,7 +1614,7 @@ def survey_http(check: SwarmCheck, settings: Settings):
     except Failure as failure:
         take_failure(check, question, failure)
     if not check.survey.given_up:
-        check.runner.submit_check(SwarmCheck(check.survey, check.runner))
+        check.work.runner.submit_check(SwarmCheck(check.survey))
 
 
 def read_scrape(response: "HttpResponse") -> dict:
@@ -2477,7 +2476,8 @@ def counted(results: list) -> list:
     return [result for result in results if result.target.kind != UNSUPPORTED] or results
 
 
-# The states of results in the order in which they are read.
+# The states of results in the order in which they are read, and those of what is down.
+DOWN_STATES = ("timeout", "error")
 STATES = ("ok", "partial", "timeout", "error", "interrupted", UNSUPPORTED)
 COLOURS = {
     "ok": 32, "partial": 33, "timeout": 31, "error": 31, "interrupted": 33, UNSUPPORTED: 35
@@ -2531,7 +2531,7 @@ def in_reading_order(results: list) -> list:
     words = [word for word, _ in count_reasons(results)]
 
     def place(result):
-        if result.status in ("timeout", "error"):
+        if result.status in DOWN_STATES:
             return STATES.index("error"), words.index(reason_word(result)), reason_of(result)
         return STATES.index(result.status), result.elapsed if result.up else 0
 
@@ -2544,7 +2544,7 @@ def totals_of(results: list, given_twice: int = 0) -> str:
     text = "{} up ({} partial), {} down, {} unsupported of {}".format(
         statuses["ok"] + statuses["partial"],
         statuses["partial"],
-        statuses["timeout"] + statuses["error"],
+        sum(statuses[state] for state in DOWN_STATES),
         statuses[UNSUPPORTED],
         len(results),
     )
@@ -2557,7 +2557,7 @@ def totals_of(results: list, given_twice: int = 0) -> str:
 
 def count_reasons(results: list) -> list:
     """Returns [(reason in words, how many are down for it)], the most first."""
-    down = [result for result in results if result.status in ("timeout", "error")]
+    down = [result for result in results if result.status in DOWN_STATES]
     return Counter(map(reason_word, down)).most_common()
 
 
@@ -3198,7 +3198,6 @@ HTML_ESCAPES = str.maketrans(
 )
 STRIP_PROBES = 60  # latest probes that the page of the monitor shows of each target
 CERTIFICATE_DAYS = 21  # of a certificate that are worth a word
-DOWN_STATES = ("timeout", "error")
 
 
 def html_of(text) -> str:

@@ -2,7 +2,6 @@
 """The fixtures that several test files use, and the option --no-skips."""
 
 import json
-import os
 import socket
 from contextlib import ExitStack
 from functools import partial

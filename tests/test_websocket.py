@@ -3,7 +3,6 @@
 
 import json
 import random
-import struct
 
 import pytest
 from http_tracker_client import (
@@ -20,21 +19,15 @@ from http_tracker_client import (
     websocket_announce,
     websocket_scrape,
 )
+from loopback_faults import ws_frame
 
 HASH = bytes.fromhex("9c38422213e30bff212b30c360d26f9a02136422")
 FINAL, CONTINUATION, BINARY = 0x80, 0, 2
 
 
-def frame(opcode, payload=b"", first=FINAL, second=0):
-    """A frame as servers send it, unmasked; first and second are further bits of its bytes."""
-    size = len(payload)
-    if size < 126:
-        length = bytes([second | size])
-    elif size < 1 << 16:
-        length = struct.pack(">BH", second | 126, size)
-    else:
-        length = struct.pack(">BQ", second | 127, size)
-    return bytes([first | opcode]) + length + payload
+def frame(opcode, payload=b"", final=True, **further):
+    """A frame as servers send it."""
+    return ws_frame(payload, opcode, final, **further)
 
 
 def parse(data, pieces=None, limit=1000):
@@ -62,36 +55,36 @@ STREAMS = [
     ("126", frame(TEXT, b"x" * 126), [(TEXT, b"x" * 126)]),
     ("as large as allowed", frame(TEXT, b"x" * 1000), [(TEXT, b"x" * 1000)]),
     ("larger", frame(TEXT, b"x" * 1001), ["too_large"]),
-    ("announced as 2 GiB", frame(TEXT)[:1] + struct.pack(">BQ", 127, 1 << 31), ["too_large"]),
-    ("with the highest bit", frame(TEXT)[:1] + struct.pack(">BQ", 127, 1 << 63), ["too_large"]),
+    ("announced as 2 GiB", frame(TEXT, length=1 << 31), ["too_large"]),
+    ("with the highest bit", frame(TEXT, length=1 << 63), ["too_large"]),
     (
         "fragments",
-        frame(TEXT, b"a", 0) + frame(CONTINUATION, b"b", 0) + frame(CONTINUATION, b"c"),
+        frame(TEXT, b"a", final=False) + frame(CONTINUATION, b"b", final=False) + frame(CONTINUATION, b"c"),
         [(TEXT, b"abc")],
     ),
     (
         "a ping between fragments",
-        frame(TEXT, b"a", 0) + frame(PING, b"p") + frame(CONTINUATION, b"b"),
+        frame(TEXT, b"a", final=False) + frame(PING, b"p") + frame(CONTINUATION, b"b"),
         [(PING, b"p"), (TEXT, b"ab")],
     ),
     (
         "fragments that are too large together",
-        frame(TEXT, b"x" * 600, 0) + frame(CONTINUATION, b"x" * 600),
+        frame(TEXT, b"x" * 600, final=False) + frame(CONTINUATION, b"x" * 600),
         ["too_large"],
     ),
-    ("empty fragments", frame(TEXT, b"", 0) + frame(CONTINUATION), [(TEXT, b"")]),
+    ("empty fragments", frame(TEXT, b"", final=False) + frame(CONTINUATION), [(TEXT, b"")]),
     ("two messages", frame(TEXT, b"1") + frame(TEXT, b"2"), [(TEXT, b"1"), (TEXT, b"2")]),
     ("ping", frame(PING, b"x" * 125), [(PING, b"x" * 125)]),
     ("pong", frame(PONG), [(PONG, b"")]),
     ("close", frame(CLOSE, b"\x03\xe8bye"), [(CLOSE, b"\x03\xe8bye")]),
-    ("masked", frame(TEXT, b"{}", second=0x80), ["invalid_response"]),
-    ("reserved bit", frame(TEXT, b"{}", FINAL | 0x40), ["invalid_response"]),
+    ("masked", frame(TEXT, b"{}", mask=b"mask"), ["invalid_response"]),
+    ("reserved bit", frame(TEXT, b"{}", reserved=4), ["invalid_response"]),
     ("unknown opcode", frame(3), ["invalid_response"]),
     ("unknown control opcode", frame(11), ["invalid_response"]),
     ("ping of 126", frame(PING, b"x" * 126), ["invalid_response"]),
-    ("fragmented ping", frame(PING, b"", 0), ["invalid_response"]),
+    ("fragmented ping", frame(PING, b"", final=False), ["invalid_response"]),
     ("stray continuation", frame(CONTINUATION), ["invalid_response"]),
-    ("text within fragments", frame(TEXT, b"a", 0) + frame(TEXT, b"b"), ["invalid_response"]),
+    ("text within fragments", frame(TEXT, b"a", final=False) + frame(TEXT, b"b"), ["invalid_response"]),
     ("an answer before a break", frame(TEXT, b"{}") + frame(3), [(TEXT, b"{}"), "invalid_response"]),
     ("half a frame", frame(TEXT, b"abc")[:-1], []),
     ("half a head", frame(TEXT, b"x" * 126)[:3], []),

@@ -23,15 +23,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections import namedtuple
 from contextlib import contextmanager
 from functools import partial
 from statistics import median
 
 import others
-from servers import server
+from servers import run_measured, server
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ROOT = os.path.dirname(TESTS)
@@ -171,18 +169,7 @@ def run(command, texts, times):
     }
     environment["PYTHONIOENCODING"] = "utf-8"
     with tempfile.TemporaryFile() as output:
-        start = time.monotonic()
-        process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
-        killer = threading.Timer(PATIENCE, os.kill, (process.pid, signal.SIGKILL))
-        killer.daemon = True
-        killer.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        killer.cancel()
-        seconds = time.monotonic() - start
-        # Else Popen would look for the process again.
-        process.returncode = status
+        seconds, status, usage = run_measured(command, environment, output, output, PATIENCE)
         output.seek(0)
         printed = output.read().decode("utf-8", "replace").strip()
     found = sum(printed.count(text) for text in texts)

@@ -30,14 +30,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import namedtuple
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import others
-from servers import server
+from servers import run_measured, server
 
 BENCH = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(BENCH)
@@ -266,18 +265,7 @@ def run(tool, command, folder, path, times):
     }
     output_path = os.path.join(folder, "output")
     with open(output_path, "wb") as output, open(os.path.join(folder, "errors"), "w+b") as errors:
-        start = time.monotonic()
-        process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
-        )
-        killer = threading.Timer(PATIENCE, os.kill, (process.pid, signal.SIGKILL))
-        killer.daemon = True
-        killer.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        killer.cancel()
-        seconds = time.monotonic() - start
-        # Else Popen would look for the process again.
-        process.returncode = status
+        seconds, status, usage = run_measured(command, environment, output, errors, PATIENCE)
         errors.seek(0)
         said = ascii(errors.read()[-200:])
     with server(partial(compare, tool, output_path, path, times)) as found:

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""What the measurements share: a server in a process of its own."""
+"""What the measurements share: a server in a process of its own, and a command that is measured."""
 import multiprocessing
+import os
 import signal
+import subprocess
+import threading
+import time
 from contextlib import contextmanager
 
 
@@ -23,3 +27,22 @@ def server(serve):
     finally:
         process.terminate()
         process.join()
+
+
+def run_measured(command, environment, output, errors, patience):
+    """Runs a command; returns (seconds, wait status, what it used of the machine).
+
+    After so many seconds of patience it is killed.
+    """
+    start_time = time.monotonic()
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+    )
+    killer = threading.Timer(patience, os.kill, (process.pid, signal.SIGKILL))
+    killer.daemon = True
+    killer.start()
+    _, status, usage = os.wait4(process.pid, 0)
+    killer.cancel()
+    # Else Popen would look for the process again.
+    process.returncode = status
+    return time.monotonic() - start_time, status, usage
